@@ -1,0 +1,49 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Folders too: their time changes when a file goes.
+SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
+           $(shell find src fastlogits -name __pycache__ -prune -o -print)
+EXTRAS := .venv/extra-test $(if $(filter-out 0,$(PEERS)),.venv/extra-peers)
+
+.PHONY: demo test lint clean
+# Two pips at once would spoil the environment.
+.NOTPARALLEL:
+
+demo: .venv/installed
+	$(BIN)/fastlogits demo
+
+# The script, not `python -m pytest`: that would import the checkout, which has no compiled core.
+test: $(EXTRAS)
+	$(BIN)/pytest tests
+
+lint: .venv/extra-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	# It looks for pycodestyle on the path.
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint --max-line-length 100 fastlogits
+	find src -name '*.[ch]' -exec $(BIN)/clang-format --dry-run -Werror {} +
+	$(BIN)/mypy fastlogits
+	# From another folder, to compare the installed core with the installed stub.
+	cd .venv && bin/python -m mypy.stubtest fastlogits._core
+
+clean:
+	rm -rf .venv build dist fastlogits-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/created:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; make PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+# One build; the extras are then added to the wheel without another.
+.venv/installed: .venv/created $(SOURCES)
+	rm -rf .venv/wheel
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir .venv/wheel .
+	$(BIN)/pip install --quiet --no-deps --force-reinstall .venv/wheel/*.whl
+	$(BIN)/pip install --quiet "$$(echo .venv/wheel/*.whl)[cli,sklearn]"
+	@touch $@
+
+.venv/extra-%: .venv/installed
+	$(BIN)/pip install --quiet "$$(echo .venv/wheel/*.whl)[$*]"
+	@touch $@

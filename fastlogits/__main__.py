@@ -1,0 +1,7 @@
+"""``python -m fastlogits`` is the ``fastlogits`` command."""
+
+import sys
+
+from fastlogits.cli import main
+
+sys.exit(main())

@@ -1,0 +1,64 @@
+from typing import Any, Literal, TypedDict
+
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+_Axis = int | tuple[int, ...] | None
+
+class _BuildInfo(TypedDict):
+    version: str
+    compiler: str
+    openmp: bool
+
+def softmax(
+    x: ArrayLike,
+    axis: _Axis = -1,
+    *,
+    temperature: float = 1.0,
+    dtype: DTypeLike | None = None,
+    out: NDArray[Any] | None = None,
+) -> Any: ...
+def log_softmax(
+    x: ArrayLike,
+    axis: _Axis = -1,
+    *,
+    temperature: float = 1.0,
+    dtype: DTypeLike | None = None,
+    out: NDArray[Any] | None = None,
+) -> Any: ...
+def logsumexp(
+    x: ArrayLike,
+    axis: _Axis = -1,
+    *,
+    keepdims: bool = False,
+    dtype: DTypeLike | None = None,
+    out: NDArray[Any] | None = None,
+) -> Any: ...
+def sigmoid(
+    x: ArrayLike, *, dtype: DTypeLike | None = None, out: NDArray[Any] | None = None
+) -> Any: ...
+def log_sigmoid(
+    x: ArrayLike, *, dtype: DTypeLike | None = None, out: NDArray[Any] | None = None
+) -> Any: ...
+def softplus(
+    x: ArrayLike, *, dtype: DTypeLike | None = None, out: NDArray[Any] | None = None
+) -> Any: ...
+def cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    axis: int = -1,
+    ignore_index: int = -100,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Any: ...
+def available_isas() -> tuple[str, ...]: ...
+def get_isa() -> str: ...
+def set_isa(name: str) -> None: ...
+def get_num_threads() -> int: ...
+def set_num_threads(n: int | None) -> None: ...
+def _set_threads() -> int | None: ...
+def _build_info() -> _BuildInfo: ...
+def _read_environment() -> None: ...
+def _probe_ops() -> tuple[str, ...]: ...
+def _probe(
+    isa: str, op: str, a: NDArray[Any], b: NDArray[Any], c: NDArray[Any]
+) -> NDArray[Any]: ...

@@ -1,0 +1,963 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: freethreading_compatible=True
+"""Thin wrappers around the C kernels: what comes in is checked and described, the kernels
+compute without the GIL. No arithmetic on logits happens here.
+
+The path of an array: `_logits` makes it a float32 or float64 array that the kernels can
+read, `_destination` finds the array they write, `_walk_rows` describes both to them.
+"""
+
+import math
+import numbers
+import operator
+import os
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+
+cimport cython
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from fastlogits cimport _kernels as k
+
+cdef extern from *:
+    const char *VERSION "FASTLOGITS_VERSION"
+    const char *COMPILER "FASTLOGITS_COMPILER"
+
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_NewLikeArray(cnp.ndarray, cnp.NPY_ORDER, cnp.PyArray_Descr *, int)
+
+cnp.import_array()
+k.fl_parallel_init()
+
+# Below this many elements one thread is faster than waking another, and below the other
+# the call is over before releasing the GIL would pay. Measured; see benchmarks/compare.py.
+cdef enum:
+    PARALLEL_ELEMENTS = 1 << 16
+    KEEP_GIL_ELEMENTS = 1 << 11
+
+# ---------------------------------------------------------------------------------------
+# Instruction sets and threads
+# ---------------------------------------------------------------------------------------
+
+cdef const k.fl_table *const *_tables
+cdef int _n_tables = k.fl_tables(&_tables)
+cdef const k.fl_table *_table = _tables[0]
+cdef int _n_threads = 0  # 0: the default rule
+
+
+def available_isas():
+    """Instruction sets that this machine can run, the fastest first.
+
+    Returns
+    -------
+    tuple of str
+        Of "avx512", "avx2" and "portable"; the last is always there.
+
+    Examples
+    --------
+    >>> import fastlogits
+    >>> fastlogits.available_isas()[-1]
+    'portable'
+    """
+    return tuple([_tables[i].name.decode() for i in range(_n_tables)])
+
+
+def get_isa():
+    """The instruction set whose kernels are in use.
+
+    Returns
+    -------
+    str
+        One of `available_isas()`.
+
+    Examples
+    --------
+    >>> import fastlogits
+    >>> fastlogits.get_isa() in fastlogits.available_isas()
+    True
+    """
+    return _table.name.decode()
+
+
+cdef const k.fl_table *_find_table(name, str argument) except NULL:
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} must be a string, got {type(name).__name__}")
+    cdef int i
+    for i in range(_n_tables):
+        if _tables[i].name.decode() == name:
+            return _tables[i]
+    raise ValueError(
+        f"{argument} must be one of {', '.join(available_isas())} on this machine, got {name!r}"
+    )
+
+
+def set_isa(name):
+    """Choose the instruction set for all calls that begin from now on, in all threads.
+
+    Results do not change by a bit; the environment variable ``FASTLOGITS_ISA`` makes the
+    same choice at import.
+
+    Parameters
+    ----------
+    name : str
+        One of `available_isas()`.
+
+    Raises
+    ------
+    TypeError
+        If `name` is not a string.
+    ValueError
+        If `name` is unknown, or this machine cannot run it.
+
+    Examples
+    --------
+    >>> import fastlogits
+    >>> best = fastlogits.get_isa()
+    >>> fastlogits.set_isa("portable")
+    >>> fastlogits.get_isa()
+    'portable'
+    >>> fastlogits.set_isa(best)
+    """
+    global _table
+    _table = _find_table(name, "name")
+
+
+def get_num_threads():
+    """How many threads a large call would use now.
+
+    Returns
+    -------
+    int
+        What `set_num_threads` set; else ``FASTLOGITS_NUM_THREADS``; else ``OMP_NUM_THREADS``;
+        else the least of what OpenMP allows, the CPU affinity and the cgroup quota. Always 1
+        where the library was built without OpenMP.
+
+    Examples
+    --------
+    >>> import fastlogits
+    >>> fastlogits.get_num_threads() >= 1
+    True
+    """
+    return _n_threads if _n_threads > 0 else k.fl_default_threads()
+
+
+cdef int _thread_count(n, str argument) except -1:
+    try:
+        count = operator.index(n)
+    except TypeError:
+        raise TypeError(f"{argument} must be an integer, got {type(n).__name__}") from None
+    if not 1 <= count <= 65536:
+        raise ValueError(f"{argument} must be between 1 and 65536, got {count}")
+    return count
+
+
+def set_num_threads(n):
+    """Set how many threads large calls use from now on, in all threads of the process.
+
+    Results do not change by a bit. Small calls use one thread whatever is set.
+
+    Parameters
+    ----------
+    n : int or None
+        At least 1; None goes back to the default rule of `get_num_threads`.
+
+    Raises
+    ------
+    TypeError
+        If `n` is neither None nor an integer.
+    ValueError
+        If `n` is below 1 (or above 65536).
+
+    Examples
+    --------
+    >>> import fastlogits
+    >>> fastlogits.set_num_threads(1)
+    >>> fastlogits.get_num_threads()
+    1
+    >>> fastlogits.set_num_threads(None)
+    """
+    global _n_threads
+    _n_threads = 0 if n is None else _thread_count(n, "n")
+
+
+def _set_threads():
+    """What `set_num_threads` or the environment set; None under the default rule."""
+    return _n_threads or None
+
+
+def _read_environment():
+    global _table, _n_threads
+    isa = os.environ.get("FASTLOGITS_ISA")
+    if isa:
+        _table = _find_table(isa, "FASTLOGITS_ISA")
+    threads = os.environ.get("FASTLOGITS_NUM_THREADS")
+    if threads:
+        try:
+            count = int(threads)
+        except ValueError:
+            raise ValueError(
+                f"FASTLOGITS_NUM_THREADS must be a positive integer, got {threads!r}"
+            ) from None
+        _n_threads = _thread_count(count, "FASTLOGITS_NUM_THREADS")
+
+
+_read_environment()
+
+
+def _build_info():
+    """What the build knows of itself, for `fastlogits.config`."""
+    return {
+        "version": VERSION.decode(),
+        "compiler": COMPILER.decode(),
+        "openmp": bool(k.fl_has_openmp()),
+    }
+
+
+# ---------------------------------------------------------------------------------------
+# Arrays in, arrays out
+# ---------------------------------------------------------------------------------------
+
+cdef inline bint _is_direct(cnp.ndarray a) noexcept:
+    """Whether the kernels can read `a` as it lies: native, aligned, whole strides."""
+    cdef int d
+    cdef int size = <int>cnp.PyArray_ITEMSIZE(a)
+    if not cnp.PyArray_ISBEHAVED_RO(a):
+        return False
+    for d in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_STRIDE(a, d) % size != 0:
+            return False
+    return True
+
+
+cdef _refuse_dtype(cnp.ndarray a, str argument):
+    advice = {
+        "c": "take its real part, or use fastlogits.special",
+        "O": "convert it with astype(float); sparse matrices with toarray()",
+        "f": "convert it to float64",
+    }.get(a.dtype.kind, "convert it to numbers first")
+    raise TypeError(
+        f"{argument} must hold real numbers (float16, float32, float64, integers or booleans), "
+        f"got dtype {a.dtype}: {advice}"
+    )
+
+
+cdef cnp.ndarray _array(x, str argument):
+    """`x` as a plain array, of any dtype."""
+    if type(x) is np.ndarray:
+        return x
+    if isinstance(x, np.ma.MaskedArray):
+        if np.ma.is_masked(x):
+            raise TypeError(
+                f"{argument} must not have masked elements, got a masked array that does: "
+                f"fill them, for logits with -inf, as in x.filled(-numpy.inf)"
+            )
+        return np.asarray(x.data)
+    return np.asarray(x)
+
+
+cdef tuple _logits(x, dtype, str argument, bint reduces):
+    """`x` as the float32 or float64 array to compute from, and the dtype of the result.
+
+    That is `dtype` or the input's, but not the half precision of a result that `reduces`
+    rows; None stands for the dtype of the computation.
+    """
+    cdef cnp.ndarray a = _array(x, argument)
+    cdef int number = cnp.PyArray_TYPE(a)
+    if dtype is None and (number == cnp.NPY_FLOAT32 or number == cnp.NPY_FLOAT64):
+        if _is_direct(a):
+            return a, None
+    given = a.dtype
+    compute = np.dtype(np.float32 if given.kind == "f" and given.itemsize < 8 else np.float64)
+    if given.kind not in "fiub" or given.itemsize > 8:
+        _refuse_dtype(a, argument)
+    wanted = None
+    if dtype is not None:
+        wanted = np.dtype(dtype)
+        if wanted.kind != "f" or wanted.itemsize > 8 or not wanted.isnative:
+            raise TypeError(f"dtype must be float16, float32 or float64, got {wanted}")
+        compute = np.promote_types(compute, wanted)
+    elif given.kind == "f" and given.itemsize == 2 and not reduces:
+        wanted = given.newbyteorder("=")
+    return (a if given == compute and _is_direct(a) else a.astype(compute)), wanted
+
+
+cdef _check_out(out, cnp.ndarray like, tuple shape, dtype):
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a numpy array, got {type(out).__name__}")
+    wanted = like.dtype if dtype is None else dtype
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    if out.dtype.newbyteorder("=") != wanted:
+        raise ValueError(f"out must have dtype {wanted}, got {out.dtype}")
+    if not out.dtype.isnative:
+        raise ValueError(f"out must be in native byte order, got dtype {out.dtype.str}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writable, got a read-only array")
+
+
+cdef _is_same_place(cnp.ndarray x, cnp.ndarray out):
+    cdef int d
+    if cnp.PyArray_DATA(x) != cnp.PyArray_DATA(out):
+        return False
+    for d in range(cnp.PyArray_NDIM(x)):
+        if (cnp.PyArray_DIM(x, d) > 1
+                and cnp.PyArray_STRIDE(x, d) != cnp.PyArray_STRIDE(out, d)):
+            return False
+    return True
+
+
+cdef cnp.ndarray _destination(cnp.ndarray x, out, bint reduces):
+    """Where the kernels may write: `out` itself, or an array to be copied into it.
+
+    `x` and `out` have the same number of dimensions; `reduces` says that `out` has one result
+    per row, which must then not lie among the logits at all.
+    """
+    if out is not None and type(out) is np.ndarray and (<cnp.ndarray>out).dtype == x.dtype:
+        if _is_direct(out) and (
+            not np.may_share_memory(x, out) or (not reduces and _is_same_place(x, out))
+        ):
+            return out
+    if reduces:
+        return np.empty(out.shape, dtype=x.dtype)
+    cdef cnp.PyArray_Descr *descr = NULL
+    return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, descr, 0)
+
+
+cdef _deliver(cnp.ndarray result, out, dtype):
+    """What the caller gets: `out`, or the result in its dtype, a scalar if it has no axes."""
+    if out is not None:
+        if result is not out:
+            # Deliberate narrowing: the result's dtype is what the caller asked for.
+            with np.errstate(over="ignore", under="ignore"):
+                np.copyto(out, result, casting="same_kind")
+        return out
+    if dtype is not None and result.dtype != dtype:
+        with np.errstate(over="ignore", under="ignore"):
+            result = result.astype(dtype)
+    return result if cnp.PyArray_NDIM(result) else result[()]
+
+
+cdef enum:
+    SEVERAL_AXES = -2
+
+
+cdef _refuse_axis(axis):
+    raise TypeError(f"axis must be an integer, a tuple of integers or None, got {axis!r}")
+
+
+cdef int _axis_of(axis, int ndim) except? -1:
+    """The one axis meant, or SEVERAL_AXES, which may also be none."""
+    if axis is None:
+        return 0 if ndim <= 1 else SEVERAL_AXES
+    if isinstance(axis, tuple):
+        return SEVERAL_AXES
+    try:
+        given = operator.index(axis)
+    except TypeError:
+        _refuse_axis(axis)
+    # NumPy's reductions, too, take a scalar for an array of one axis.
+    if ndim == 0 and given in (0, -1):
+        return 0
+    if not -ndim <= given < ndim:
+        raise np.exceptions.AxisError(given, ndim, "axis")
+    return given if given >= 0 else given + ndim
+
+
+cdef double _temperature(temperature) except? -1.0:
+    if type(temperature) is not float and not isinstance(temperature, numbers.Real):
+        raise TypeError(f"temperature must be a real number, got {type(temperature).__name__}")
+    cdef double t = temperature
+    if not (t > 0 and t != math.inf):
+        raise ValueError(f"temperature must be positive and finite, got {t}")
+    return t
+
+
+# ---------------------------------------------------------------------------------------
+# Calls of kernels
+# ---------------------------------------------------------------------------------------
+
+ctypedef enum op_t:
+    SOFTMAX, LOG_SOFTMAX, LOGSUMEXP, CROSS_ENTROPY, SIGMOID, LOG_SIGMOID, SOFTPLUS
+
+
+cdef k.fl_kernel *_kernel(op_t op, int type_number) noexcept nogil:
+    cdef const k.fl_kernels *kernels = (
+        &_table.f32 if type_number == cnp.NPY_FLOAT32 else &_table.f64
+    )
+    if op == SOFTMAX:
+        return kernels.softmax
+    if op == LOG_SOFTMAX:
+        return kernels.log_softmax
+    if op == LOGSUMEXP:
+        return kernels.logsumexp
+    if op == CROSS_ENTROPY:
+        return kernels.cross_entropy
+    if op == SIGMOID:
+        return kernels.sigmoid
+    if op == LOG_SIGMOID:
+        return kernels.log_sigmoid
+    return kernels.softplus
+
+
+cdef void _run(k.fl_walk *walk, ptrdiff_t n_elements) noexcept:
+    cdef int threads = 1
+    if n_elements >= PARALLEL_ELEMENTS:
+        threads = _n_threads if _n_threads > 0 else k.fl_default_threads()
+    if n_elements < KEEP_GIL_ELEMENTS:
+        k.fl_walk_run(walk, threads)
+    else:
+        with nogil:
+            k.fl_walk_run(walk, threads)
+
+
+cdef _run_rows(op_t op, cnp.ndarray x, int axis, cnp.ndarray out, double temperature,
+               const int64_t *labels, int64_t ignore_index):
+    """One kernel over all rows of `x`; `out` has as many dimensions, each as long or 1."""
+    cdef k.fl_walk walk
+    cdef int d, ndim = cnp.PyArray_NDIM(x)
+    cdef ptrdiff_t x_size = cnp.PyArray_ITEMSIZE(x), out_size = cnp.PyArray_ITEMSIZE(out)
+    walk.ndim = 0
+    walk.x_size = x_size
+    walk.out_size = out_size
+    walk.kernel = _kernel(op, cnp.PyArray_TYPE(x))
+    walk.rows.x = cnp.PyArray_DATA(x)
+    walk.rows.out = cnp.PyArray_DATA(out)
+    walk.rows.n_classes = cnp.PyArray_DIM(x, axis) if ndim else 1
+    walk.rows.x_class = cnp.PyArray_STRIDE(x, axis) // x_size if ndim else 1
+    walk.rows.out_class = cnp.PyArray_STRIDE(out, axis) // out_size if ndim else 1
+    if walk.rows.n_classes == 1:
+        walk.rows.x_class = walk.rows.out_class = 1
+    walk.rows.temperature = temperature
+    walk.rows.labels = labels
+    walk.rows.ignore_index = ignore_index
+    for d in range(ndim):
+        if d != axis and not k.fl_walk_add(
+            &walk, cnp.PyArray_DIM(x, d),
+            cnp.PyArray_STRIDE(x, d) // x_size, cnp.PyArray_STRIDE(out, d) // out_size,
+        ):
+            raise ValueError(f"{ndim} dimensions are too many")
+    cdef ptrdiff_t n_rows = k.fl_walk_rows(&walk)
+    if n_rows:
+        _run(&walk, n_rows * (walk.rows.n_classes if walk.rows.n_classes else 1))
+
+
+cdef tuple _merge_axes(cnp.ndarray a, axis):
+    """`a` with all the axes meant by `axis` made one, the last.
+
+    Returns that array, its shape before the merging, and the order of dimensions it has.
+    """
+    ndim = cnp.PyArray_NDIM(a)
+    try:
+        axes = tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim, "axis")
+    except TypeError:
+        _refuse_axis(axis)
+    rest = tuple([d for d in range(ndim) if d not in axes])
+    order = rest + tuple(sorted(axes))
+    moved = (<object>a).transpose(order)
+    n = len(rest)
+    return moved.reshape(moved.shape[:n] + (math.prod(moved.shape[n:]),)), moved.shape, order
+
+
+cdef _normalised(op_t op, x, axis, temperature, dtype, out):
+    """softmax and log_softmax: a result of the input's shape."""
+    cdef cnp.ndarray a, rows, result
+    a, dtype = _logits(x, dtype, "x", False)
+    cdef double t = _temperature(temperature)
+    cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a))
+    if out is not None:
+        _check_out(out, a, (<object>a).shape, dtype)
+    if one_axis != SEVERAL_AXES:
+        result = _destination(a, out, False)
+        _run_rows(op, a, one_axis, result, t, NULL, 0)
+        return _deliver(result, out, dtype)
+    rows, shape, order = _merge_axes(a, axis)
+    result = np.empty((<object>rows).shape, dtype=a.dtype)
+    _run_rows(op, rows, cnp.PyArray_NDIM(rows) - 1, result, t, NULL, 0)
+    return _deliver((<object>result).reshape(shape).transpose(np.argsort(order)), out, dtype)
+
+
+cdef _reduced(op_t op, x, axis, bint keepdims, dtype, out):
+    """logsumexp: one result per row."""
+    cdef cnp.ndarray a, rows, result
+    a, dtype = _logits(x, dtype, "x", True)
+    cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a))
+    cdef tuple reduced = (one_axis,)
+    rows = a
+    if one_axis == SEVERAL_AXES:
+        rows, shape, order = _merge_axes(a, axis)
+        one_axis = cnp.PyArray_NDIM(rows) - 1
+        reduced = order[one_axis:]
+    cdef tuple shape_of_a = (<object>a).shape
+    final = tuple([
+        1 if d in reduced else length
+        for d, length in enumerate(shape_of_a) if keepdims or d not in reduced
+    ])
+    # The kernels write as many dimensions as they read, that of the classes of length 1.
+    row_shape = [
+        1 if d == one_axis else length for d, length in enumerate((<object>rows).shape)
+    ]
+    target = np.empty(row_shape, dtype=a.dtype)
+    if out is not None:
+        _check_out(out, a, final, dtype)
+        if rows is a:
+            target = out if keepdims or not row_shape else np.expand_dims(out, one_axis)
+    result = _destination(a, target, True)
+    _run_rows(op, rows, one_axis, result, 1.0, NULL, 0)
+    if out is not None and rows is a and result is target:
+        return out
+    return _deliver((<object>result).reshape(final), out, dtype)
+
+
+cdef _elementwise(op_t op, x, dtype, out):
+    """An operation on each element: any order of walking the array gives the same bits."""
+    cdef cnp.ndarray a, result, flat, flat_result
+    a, dtype = _logits(x, dtype, "x", False)
+    if out is not None:
+        _check_out(out, a, (<object>a).shape, dtype)
+    result = _destination(a, out, False)
+    cdef int ndim = cnp.PyArray_NDIM(a)
+    if ndim > 1:
+        # The dimension with the smallest stride is walked innermost.
+        order = sorted(range(ndim), key=lambda i: -abs(cnp.PyArray_STRIDE(a, i)))
+        flat, flat_result = (<object>a).transpose(order), (<object>result).transpose(order)
+    else:
+        flat, flat_result = a, result
+    _run_flat(op, flat, flat_result)
+    return _deliver(result, out, dtype)
+
+
+cdef _run_flat(op_t op, cnp.ndarray x, cnp.ndarray out):
+    cdef k.fl_walk walk
+    cdef int d, ndim = cnp.PyArray_NDIM(x)
+    cdef ptrdiff_t size = cnp.PyArray_ITEMSIZE(x), n = cnp.PyArray_SIZE(x)
+    cdef ptrdiff_t piece = 4096
+    if n == 0:
+        return
+    if ndim == 0 or (cnp.PyArray_IS_C_CONTIGUOUS(x) and cnp.PyArray_IS_C_CONTIGUOUS(out)):
+        # Pieces of one long row share the threads evenly; the last one may be shorter.
+        memset(&walk, 0, sizeof(walk))
+        walk.x_size = walk.out_size = size
+        walk.kernel = _kernel(op, cnp.PyArray_TYPE(x))
+        walk.rows.x = cnp.PyArray_DATA(x)
+        walk.rows.out = cnp.PyArray_DATA(out)
+        walk.rows.x_class = walk.rows.out_class = 1
+        if n >= piece:
+            walk.rows.n_classes = piece
+            k.fl_walk_add(&walk, n // piece, piece, piece)
+            _run(&walk, n)
+        walk.ndim = 0
+        walk.rows.n_classes = n % piece
+        walk.rows.x = <char *>cnp.PyArray_DATA(x) + (n - n % piece) * size
+        walk.rows.out = <char *>cnp.PyArray_DATA(out) + (n - n % piece) * size
+        _run(&walk, n % piece)
+        return
+    _run_rows(op, x, ndim - 1, out, 1.0, NULL, 0)
+
+
+# ---------------------------------------------------------------------------------------
+# Public functions
+# ---------------------------------------------------------------------------------------
+
+def softmax(x, axis=-1, *, temperature=1.0, dtype=None, out=None):
+    r"""Probabilities of the classes from their logits.
+
+    .. math:: p_c = \frac{e^{x_c / T}}{\sum_k e^{x_k / T}}
+
+    Parameters
+    ----------
+    x : array_like
+        Logits, of any shape and strides: float32 and float64 (computed as they are),
+        float16 (computed in float32), integers and booleans (computed in float64).
+    axis : int, tuple of ints or None, optional
+        The class axis. Several axes are normalised together; None is all of them.
+    temperature : float, optional
+        Positive and finite; divides the logits.
+    dtype : dtype, optional
+        Of the result: float16, float32 or float64. Default: that of `x`, float64 for
+        integers and booleans. The computation is at least as precise as the wider of both.
+    out : ndarray, optional
+        Where to write: of the shape and dtype of the result, writable. It may be `x`, or
+        overlap it in any way.
+
+    Returns
+    -------
+    ndarray or scalar
+        Of the shape of `x`; `out` if given.
+
+    Raises
+    ------
+    TypeError
+        If `x` does not hold real numbers or has masked elements; if `axis`, `temperature`,
+        `dtype` or `out` is of the wrong type.
+    ValueError
+        If `temperature` is not in (0, inf), an axis is repeated, or `out` does not fit.
+    numpy.exceptions.AxisError
+        If `axis` is out of range.
+
+    Notes
+    -----
+    Largest error measured, temperature 1: 1.9 ulp. A row with a NaN or +inf, or of nothing
+    but -inf, is NaN. The bits of a row depend on that row alone.
+
+    Method: exponentials without rounding the difference to the maximum (Cody and Waite's
+    reduction of the logit itself, the exponent of the maximum taken off as an integer),
+    summed in a fixed number of lanes and folded into float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastlogits import softmax
+    >>> softmax(np.log([[1.0, 3.0], [2.0, 8.0]])).round(12)
+    array([[0.25, 0.75],
+           [0.2 , 0.8 ]])
+    """
+    return _normalised(SOFTMAX, x, axis, temperature, dtype, out)
+
+
+def log_softmax(x, axis=-1, *, temperature=1.0, dtype=None, out=None):
+    r"""Logarithms of the probabilities of the classes.
+
+    .. math:: \log p_c = (x_c - \max_k x_k) / T
+              - \log \sum_k e^{(x_k - \max_j x_j) / T}
+
+    Parameters
+    ----------
+    x, axis, temperature, dtype, out
+        As for `softmax`.
+
+    Returns
+    -------
+    ndarray or scalar
+        Of the shape of `x`; `out` if given.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As `softmax`.
+
+    Notes
+    -----
+    Largest error measured, temperature 1: 1.6 ulp, also where a row is so confident that the
+    probability rounds to 1: the sum of all but the largest is kept to its own last place and
+    enters through log1p. Special values as in `softmax`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastlogits import log_softmax
+    >>> log_softmax(np.float32([0, -23])).tolist()
+    [-1.0261879630648827e-10, -23.0]
+    """
+    return _normalised(LOG_SOFTMAX, x, axis, temperature, dtype, out)
+
+
+def logsumexp(x, axis=-1, *, keepdims=False, dtype=None, out=None):
+    r"""Logarithm of the sum of exponentials.
+
+    .. math:: \log \sum_k e^{x_k}
+
+    Parameters
+    ----------
+    x : array_like
+        Logits, as for `softmax`. The result of float16 is float32.
+    axis : int, tuple of ints or None, optional
+        The axes to sum over.
+    keepdims : bool, optional
+        Whether the axes summed over stay, with length 1.
+    dtype, out
+        As for `softmax`, of the result.
+
+    Returns
+    -------
+    ndarray or scalar
+        Of the shape of `x` without `axis`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As `softmax`.
+
+    Notes
+    -----
+    Largest error measured: 0.51 ulp of the largest of the result, the largest logit and 1.
+    -inf for rows of nothing but -inf and for empty ones, +inf for rows with +inf, NaN for
+    rows with NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastlogits import logsumexp
+    >>> float(logsumexp([1000.0, 1000.0]) - 1000)  # log 2, to the last place of 1000
+    0.6931471805599614
+    """
+    return _reduced(LOGSUMEXP, x, axis, keepdims, dtype, out)
+
+
+def sigmoid(x, *, dtype=None, out=None):
+    r"""Probability of the positive class from its logit, element by element.
+
+    .. math:: \frac{1}{1 + e^{-x}}
+
+    Parameters
+    ----------
+    x, dtype, out
+        As for `softmax`.
+
+    Returns
+    -------
+    ndarray or scalar
+        Of the shape of `x`; `out` if given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `softmax`.
+
+    Notes
+    -----
+    Largest error measured: 0.7 ulp.
+
+    Examples
+    --------
+    >>> from fastlogits import sigmoid
+    >>> sigmoid([-1.0, 0.0, 1.0]).round(4)
+    array([0.2689, 0.5   , 0.7311])
+    """
+    return _elementwise(SIGMOID, x, dtype, out)
+
+
+def log_sigmoid(x, *, dtype=None, out=None):
+    r"""Logarithm of the sigmoid, element by element.
+
+    .. math:: \log \frac{1}{1 + e^{-x}} = \min(x, 0) - \log(1 + e^{-|x|})
+
+    Parameters
+    ----------
+    x, dtype, out
+        As for `softmax`.
+
+    Returns
+    -------
+    ndarray or scalar
+        Of the shape of `x`; `out` if given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `softmax`.
+
+    Notes
+    -----
+    Largest error measured: 1.1 ulp.
+
+    Examples
+    --------
+    >>> from fastlogits import log_sigmoid
+    >>> log_sigmoid([-1000.0, 0.0]).round(4)
+    array([-1.000e+03, -6.931e-01])
+    """
+    return _elementwise(LOG_SIGMOID, x, dtype, out)
+
+
+def softplus(x, *, dtype=None, out=None):
+    r"""Smooth maximum of 0 and `x`, element by element.
+
+    .. math:: \log(1 + e^x) = \max(x, 0) + \log(1 + e^{-|x|})
+
+    Parameters
+    ----------
+    x, dtype, out
+        As for `softmax`.
+
+    Returns
+    -------
+    ndarray or scalar
+        Of the shape of `x`; `out` if given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `softmax`.
+
+    Notes
+    -----
+    Largest error measured: 1.1 ulp.
+
+    Examples
+    --------
+    >>> from fastlogits import softplus
+    >>> softplus([-1000.0, 0.0, 1000.0]).round(4)
+    array([   0.    ,    0.6931, 1000.    ])
+    """
+    return _elementwise(SOFTPLUS, x, dtype, out)
+
+
+cdef _refuse_label(cnp.ndarray given, ptrdiff_t flat_position, n_classes, ignore_index):
+    position = np.unravel_index(flat_position, (<object>given).shape)
+    where = f"[{', '.join([str(i) for i in position])}]" if position else ""
+    raise IndexError(
+        f"targets{where} is {given.flat[flat_position]}, "
+        f"expected a class in [0, {n_classes}) or ignore_index={ignore_index}"
+    )
+
+
+cdef cnp.ndarray _labels(targets, tuple shape, ptrdiff_t n_classes, int64_t ignore_index):
+    """The labels as int64, a copy that nobody else can change, all of them checked."""
+    # The copy is also what keeps a label from changing between its check and its use.
+    cdef cnp.ndarray given = np.array(_array(targets, "targets"), order="C", copy=True)
+    if given.dtype.kind not in "iu":
+        # An empty list has no integers in it, but no others either.
+        if given.size or isinstance(targets, np.ndarray):
+            raise TypeError(f"targets must hold integers, got dtype {given.dtype}")
+    if (<object>given).shape != shape:
+        raise ValueError(
+            f"targets must have the shape of logits without its class axis, {shape}, "
+            f"got {(<object>given).shape}"
+        )
+    cdef cnp.ndarray labels = given.astype(np.int64, copy=False)
+    cdef ptrdiff_t bad
+    if given.dtype.kind == "u" and given.dtype.itemsize == 8:
+        # Beyond int64 they wrapped around, maybe onto ignore_index.
+        large = np.flatnonzero(given > np.iinfo(np.int64).max)
+        if large.size:
+            _refuse_label(given, large[0], n_classes, ignore_index)
+    bad = k.fl_find_bad_label(
+        <const int64_t *>cnp.PyArray_DATA(labels), labels.size, n_classes, ignore_index
+    )
+    if bad >= 0:
+        _refuse_label(given, bad, n_classes, ignore_index)
+    return labels
+
+
+def cross_entropy(logits, targets, *, axis=-1, ignore_index=-100, reduction="mean"):
+    r"""Negative log-likelihood of the target classes.
+
+    .. math:: \ell_i = -\log p_{i, y_i} = \log \sum_k e^{x_{ik}} - x_{i y_i}
+
+    Parameters
+    ----------
+    logits : array_like
+        As for `softmax`, of any shape.
+    targets : array_like of int
+        Class indices, of the shape of `logits` without `axis`, of any integer dtype.
+    axis : int, optional
+        The class axis.
+    ignore_index : int, optional
+        Rows with this target count for nothing: their loss is 0.
+    reduction : {"mean", "sum", "none"}, optional
+        The mean over the rows that count, their sum, or each row's loss.
+
+    Returns
+    -------
+    scalar or ndarray
+        Of the dtype of `logits` (float32 for float16, float64 for integers and booleans); of
+        the shape of `targets` for "none". The mean of no rows is NaN.
+
+    Raises
+    ------
+    TypeError
+        If `logits` does not hold real numbers, `targets` no integers, or another argument is
+        of the wrong type.
+    ValueError
+        If the shapes do not fit, the class axis is empty, or `reduction` is unknown.
+    IndexError
+        If a target is neither `ignore_index` nor a class; with its position and its value.
+    numpy.exceptions.AxisError
+        If `axis` is out of range.
+
+    Notes
+    -----
+    Largest error measured of a row's loss: 1.3 ulp, also where the probability of the target
+    rounds to 1. Sums and means are accumulated in float64 in an order that depends on the
+    number of rows alone. Each logit is read once and nothing is allocated per class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastlogits import cross_entropy
+    >>> logits = np.log([[1.0, 3.0], [2.0, 8.0]])
+    >>> cross_entropy(logits, [1, 0], reduction="none").round(12)
+    array([0.287682072452, 1.609437912434])
+    """
+    if reduction != "mean" and reduction != "sum" and reduction != "none":
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    try:
+        ignore = operator.index(ignore_index)
+    except TypeError:
+        raise TypeError(
+            f"ignore_index must be an integer, got {type(ignore_index).__name__}"
+        ) from None
+    if not -(2**63) <= ignore < 2**63:
+        raise ValueError(f"ignore_index must fit 64 bits, got {ignore}")
+    cdef cnp.ndarray x, labels, losses
+    x = _logits(logits, None, "logits", True)[0]
+    cdef int ndim = cnp.PyArray_NDIM(x)
+    if ndim == 0:
+        raise ValueError("logits must have at least one dimension, got 0")
+    cdef int class_axis = _axis_of(axis, ndim)
+    if class_axis == SEVERAL_AXES:
+        raise TypeError(f"axis must be an integer, got {axis!r}")
+    cdef ptrdiff_t n_classes = cnp.PyArray_DIM(x, class_axis)
+    if n_classes == 0:
+        raise ValueError(
+            f"logits must have at least one class, got shape {(<object>x).shape} "
+            f"with class axis {class_axis}"
+        )
+    cdef tuple x_shape = (<object>x).shape
+    cdef tuple shape = x_shape[:class_axis] + x_shape[class_axis + 1:]
+    cdef int64_t ignored = ignore
+    labels = _labels(targets, shape, n_classes, ignored)
+    losses = np.empty(x_shape[:class_axis] + (1,) + x_shape[class_axis + 1:], dtype=np.float64)
+    cdef const int64_t *y = <const int64_t *>cnp.PyArray_DATA(labels)
+    _run_rows(CROSS_ENTROPY, x, class_axis, losses, 1.0, y, ignored)
+    if reduction == "none":
+        # A loss beyond the dtype's range is inf, as from any of its operations.
+        with np.errstate(over="ignore"):
+            return (<object>losses).reshape(shape).astype(x.dtype, copy=False)[()]
+    cdef ptrdiff_t i, count = 0, n = labels.size
+    cdef double total = k.fl_sum(<const double *>cnp.PyArray_DATA(losses), n)
+    if reduction == "mean":
+        for i in range(n):
+            count += y[i] != ignored
+        total = total / count if count else math.nan
+    with np.errstate(over="ignore"):
+        return x.dtype.type(total)
+
+
+# ---------------------------------------------------------------------------------------
+# For tests: the vocabulary of each instruction set, operation by operation
+# ---------------------------------------------------------------------------------------
+
+def _probe_ops():
+    """Names of the operations that `_probe` knows."""
+    names = []
+    cdef const k.fl_probe *probe = _tables[0].probes
+    while probe.name != NULL:
+        names.append(probe.name.decode())
+        probe += 1
+    return tuple(names)
+
+
+def _probe(isa, op, a, b, c):
+    """One operation on one group of virtual lanes: 32 of float32 or 16 of float64."""
+    cdef cnp.ndarray x = np.ascontiguousarray(a), y = np.ascontiguousarray(b)
+    cdef cnp.ndarray z = np.ascontiguousarray(c), out = np.empty_like(x)
+    cdef const k.fl_probe *probe = _find_table(isa, "isa").probes
+    lanes = {np.dtype(np.float32): k.FL_LANES_F32, np.dtype(np.float64): k.FL_LANES_F64}
+    for array in (x, y, z):
+        if array.dtype != x.dtype or (<object>array).shape != (lanes.get(x.dtype),):
+            raise ValueError("a, b and c must be one group of virtual lanes of one dtype")
+    while probe.name != NULL and probe.name.decode() != op:
+        probe += 1
+    if probe.name == NULL:
+        raise ValueError(f"op must be one of {', '.join(_probe_ops())}, got {op!r}")
+    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32:
+        probe.f32(<const float *>cnp.PyArray_DATA(x), <const float *>cnp.PyArray_DATA(y),
+                  <const float *>cnp.PyArray_DATA(z), <float *>cnp.PyArray_DATA(out))
+    else:
+        probe.f64(<const double *>cnp.PyArray_DATA(x), <const double *>cnp.PyArray_DATA(y),
+                  <const double *>cnp.PyArray_DATA(z), <double *>cnp.PyArray_DATA(out))
+    return out

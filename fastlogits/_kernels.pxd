@@ -1,0 +1,58 @@
+# Mirrors src/fastlogits.h.
+from libc.stdint cimport int64_t
+
+cdef extern from "fastlogits.h" nogil:
+    ctypedef struct fl_rows:
+        ptrdiff_t n_rows, n_classes
+        const void *x
+        ptrdiff_t x_row, x_class
+        void *out
+        ptrdiff_t out_row, out_class
+        double temperature
+        const int64_t *labels
+        int64_t ignore_index
+
+    ctypedef void fl_kernel(const fl_rows *rows) noexcept
+
+    ctypedef struct fl_kernels:
+        fl_kernel *softmax
+        fl_kernel *log_softmax
+        fl_kernel *logsumexp
+        fl_kernel *cross_entropy
+        fl_kernel *sigmoid
+        fl_kernel *log_sigmoid
+        fl_kernel *softplus
+
+    ctypedef struct fl_probe:
+        const char *name
+        void (*f32)(const float *a, const float *b, const float *c, float *out) noexcept
+        void (*f64)(const double *a, const double *b, const double *c, double *out) noexcept
+
+    ctypedef struct fl_table:
+        const char *name
+        fl_kernels f32
+        fl_kernels f64
+        const fl_probe *probes
+
+    enum:
+        FL_LANES_F32
+        FL_LANES_F64
+
+    int fl_tables(const fl_table *const **tables)
+
+    void fl_parallel_init()
+    int fl_has_openmp()
+    int fl_default_threads()
+
+    ctypedef struct fl_walk:
+        fl_rows rows
+        fl_kernel *kernel
+        int ndim
+        size_t x_size, out_size
+
+    int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride)
+    ptrdiff_t fl_walk_rows(const fl_walk *walk)
+    void fl_walk_run(const fl_walk *walk, int n_threads)
+    double fl_sum(const double *values, ptrdiff_t n)
+    ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
+                                int64_t ignore_index)

@@ -1,0 +1,11 @@
+/* What the compiler is asked for beyond C11. */
+#ifndef FASTLOGITS_COMPILER_H
+#define FASTLOGITS_COMPILER_H
+
+/* The kernels take compile-time flags as arguments; only inlining makes them so. */
+#define FL_INLINE static inline __attribute__((always_inline, unused))
+
+/* A hint; harmless for any address. */
+#define FL_PREFETCH(p) __builtin_prefetch((const void *)(p))
+
+#endif

@@ -1,0 +1,103 @@
+/*
+ * The contract between the kernels and their callers: what a kernel is handed,
+ * and the table of kernels that each instruction set exports.
+ *
+ * Nothing here knows of Python.
+ */
+#ifndef FASTLOGITS_H
+#define FASTLOGITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * A block of rows. A row is one slice along the class axis: row i, class j lies at
+ * x + i * x_row + j * x_class. Strides count elements, may be negative or zero.
+ * `out` has the same form; kernels with one result per row ignore out_class.
+ * `out` is either `x` itself, with the same strides, or does not overlap it.
+ */
+typedef struct {
+    ptrdiff_t n_rows, n_classes;
+    const void *x;
+    ptrdiff_t x_row, x_class;
+    void *out;
+    ptrdiff_t out_row, out_class;
+    double temperature;    /* divides the logits; finite and > 0 */
+    const int64_t *labels; /* of each row, each in [0, n_classes), or ignore_index */
+    int64_t ignore_index;
+} fl_rows;
+
+typedef void fl_kernel(const fl_rows *rows);
+
+/* The kernels of one element type. Special values are those of DESIGN: a NaN makes its
+   row NaN and no other; all -inf or any +inf as each kernel says. */
+typedef struct {
+    fl_kernel *softmax;       /* NaN where the largest is -inf or +inf */
+    fl_kernel *log_softmax;   /* the same */
+    fl_kernel *logsumexp;     /* one result per row; +-inf where the largest is */
+    fl_kernel *cross_entropy; /* one float64 loss per row; 0 where the label is ignored */
+    fl_kernel *sigmoid;
+    fl_kernel *log_sigmoid;
+    fl_kernel *softplus;
+} fl_kernels;
+
+/* One operation of the vocabulary applied to whole groups of virtual lanes, for tests. */
+typedef struct {
+    const char *name;
+    void (*f32)(const float *a, const float *b, const float *c, float *out);
+    void (*f64)(const double *a, const double *b, const double *c, double *out);
+} fl_probe;
+
+typedef struct {
+    const char *name;
+    fl_kernels f32, f64;
+    const fl_probe *probes; /* ends with a NULL name */
+} fl_table;
+
+/* Virtual lanes: class j is summed in lane j mod FL_LANES, on every instruction set. */
+enum { FL_LANES_F32 = 32, FL_LANES_F64 = 16 };
+
+#ifdef FASTLOGITS_X86
+extern const fl_table fl_table_avx512, fl_table_avx2;
+#endif
+extern const fl_table fl_table_portable;
+
+/* cpu.c: the tables this machine can run, the best first; how many there are. */
+int fl_tables(const fl_table *const **tables);
+
+/* parallel.c */
+typedef void fl_task(void *context, ptrdiff_t begin, ptrdiff_t end);
+void fl_parallel_init(void);
+int fl_has_openmp(void);
+int fl_default_threads(void);
+void fl_parallel(fl_task *task, void *context, ptrdiff_t n, int n_threads);
+
+/* walk.c */
+enum { FL_MAX_DIMS = 64 };
+
+/*
+ * Rows that lie in any number of dimensions: row (i0, i1, ...) begins at
+ * x + sum(i * x_stride), and the last of the dimensions is the one a kernel walks.
+ */
+typedef struct {
+    fl_rows rows; /* strides along the class axis, and all else that is common to the rows */
+    fl_kernel *kernel;
+    int ndim;
+    ptrdiff_t shape[FL_MAX_DIMS], x_stride[FL_MAX_DIMS], out_stride[FL_MAX_DIMS];
+    size_t x_size, out_size; /* bytes of one element */
+} fl_walk;
+
+/* Adds an outer dimension, outermost first; merges it with the one before where the
+   strides allow. Returns 0 where there are too many dimensions. */
+int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride);
+ptrdiff_t fl_walk_rows(const fl_walk *walk);
+void fl_walk_run(const fl_walk *walk, int n_threads);
+
+/* The sum of n numbers in an order that depends on n alone. */
+double fl_sum(const double *values, ptrdiff_t n);
+
+/* The first of n labels that is neither in [0, n_classes) nor ignore_index; -1: none. */
+ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
+                            int64_t ignore_index);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * All that depends on the element type: names, sizes and constants. Included before the
+ * templates, once with FL_BITS 64 and once with 32; real_end.h takes it back.
+ *
+ * The coefficients come from tools/coefficients.py, which also prints the errors quoted.
+ */
+#if FL_BITS == 64
+#define real double
+#define vec f64v
+#define NAME(name) name##_f64
+#define WIDTH FL_WIDTH_F64
+#define LANES FL_LANES_F64
+#define BLOCK 2048         /* 16 KiB: a block and its exponentials stay in the L1 cache */
+#define ROUND_MAGIC 0x1.8p52
+#define EXPONENT_BIAS 1023
+#define LOG2E 0x1.71547652b82fep+0
+#define LN2_HI 0x1.62e42fefa39efp-1
+#define LN2_LO 0x1.abc9e3b39803fp-56
+#define LN2_SHORT_HI 0x1.62e42feep-1 /* times an integer below 2^20 is exact */
+#define LN2_SHORT_LO 0x1.a39ef35793c76p-33
+#define REAL_MAX 0x1.fffffffffffffp1023
+#define FRAME_MAX 0x1p40
+/* exp(r) = 1 + r + r^2 P(r) on |r| <= 0.3475: relative error 2^-56.8 */
+static const double exp_coefficients_f64[] = {
+    0x1.000000000000cp-1,  0x1.5555555555511p-3,  0x1.555555554fee2p-5,  0x1.11111111220c7p-7,
+    0x1.6c16c185e9c0bp-10, 0x1.a01a0148cc803p-13, 0x1.a01995e215f4ep-16, 0x1.71dee18fc8a48p-19,
+    0x1.28b0f0e8db2bfp-22, 0x1.adeada8a50fb6p-26,
+};
+/* log(1+f) = 2 s + s^3 P(s^2), s = f/(2+f), sqrt(1/2) <= 1+f <= sqrt(2): relative error 2^-58.8 */
+static const double log_coefficients_f64[] = {
+    0x1.5555555555595p-1, 0x1.999999997f465p-2, 0x1.2492494265092p-2, 0x1.c71c51b2d8d92p-3,
+    0x1.74664facb0f35p-3, 0x1.39a01a7ceaee6p-3, 0x1.2f1559eb3f209p-3,
+};
+#elif FL_BITS == 32
+#define real float
+#define vec f32v
+#define NAME(name) name##_f32
+#define WIDTH FL_WIDTH_F32
+#define LANES FL_LANES_F32
+#define BLOCK 4096
+#define ROUND_MAGIC 0x1.8p23f
+#define EXPONENT_BIAS 127
+#define LOG2E 0x1.715476p+0f
+#define LN2_HI 0x1.62e43p-1f
+#define LN2_LO -0x1.05c610p-29f
+#define LN2_SHORT_HI 0x1.62e4p-1f
+#define LN2_SHORT_LO 0x1.7f7d1cp-20f
+#define REAL_MAX 0x1.fffffep127f
+#define FRAME_MAX 0x1p15
+/* as above: relative error 2^-27.97 */
+static const float exp_coefficients_f32[] = {
+    0x1.fffff8p-2f, 0x1.55548cp-3f, 0x1.555b68p-5f, 0x1.123d26p-7f, 0x1.687784p-10f,
+};
+/* as above: relative error 2^-29.6 */
+static const float log_coefficients_f32[] = {0x1.55557ap-1f, 0x1.995e18p-2f, 0x1.31f1eep-2f};
+#endif
+
+/* Registers that make one group of virtual lanes. */
+#define GROUP (LANES / WIDTH)

@@ -1,0 +1,118 @@
+/*
+ * Ranges of rows to threads: the whole team or one thread, nothing between. The only file
+ * that knows OpenMP.
+ *
+ * A fork copies the parent's OpenMP runtime without its threads, and the next parallel
+ * region of the child would wait for them forever. So a child never enters one.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "fastlogits.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#ifdef __linux__
+#include <sched.h>
+#endif
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#ifndef _WIN32
+#include <pthread.h>
+#endif
+
+static int forked;        /* whether this process is a fork of one that loaded the library */
+static int quota_threads; /* the cgroup's quota of processors, rounded up; 0: none */
+
+#ifndef _WIN32
+static void in_child(void) { forked = 1; }
+#endif
+
+#ifdef __linux__
+static int read_quota(void)
+{
+    long long quota = -1, period = 0;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (f) {
+        if (fscanf(f, "%lld %lld", &quota, &period) != 2) /* "max 100000" */
+            quota = -1;
+        fclose(f);
+    } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r"))) {
+        if (fscanf(f, "%lld", &quota) != 1)
+            quota = -1;
+        fclose(f);
+        if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r"))) {
+            if (fscanf(f, "%lld", &period) != 1)
+                quota = -1;
+            fclose(f);
+        }
+    }
+    return quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
+}
+#endif
+
+void fl_parallel_init(void)
+{
+#ifdef __linux__
+    quota_threads = read_quota();
+#endif
+#ifndef _WIN32
+    pthread_atfork(NULL, NULL, in_child);
+#endif
+}
+
+int fl_has_openmp(void)
+{
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+#ifdef _OPENMP
+static int at_most(int n, int limit) { return limit > 0 && limit < n ? limit : n; }
+#endif
+
+/* OMP_NUM_THREADS if set, else the least of what OpenMP says, the affinity mask and the
+   cgroup's quota. Asked anew at each call; a limit set through OpenMP counts always. */
+int fl_default_threads(void)
+{
+    int n = 1;
+#ifdef _OPENMP
+    n = omp_get_max_threads();
+    if (getenv("OMP_NUM_THREADS") == NULL) {
+#ifdef __linux__
+        cpu_set_t set;
+        if (sched_getaffinity(0, sizeof set, &set) == 0)
+            n = at_most(n, CPU_COUNT(&set));
+#endif
+        n = at_most(n, quota_threads);
+    }
+#endif
+    return n < 1 ? 1 : n;
+}
+
+void fl_parallel(fl_task *task, void *context, ptrdiff_t n, int n_threads)
+{
+#ifdef _OPENMP
+    /* Inside somebody else's parallel region the cores are taken already. */
+    if (n_threads > 1 && n > 1 && !forked && !omp_in_parallel()) {
+#pragma omp parallel num_threads(n_threads)
+        {
+            const ptrdiff_t team = omp_get_num_threads(), me = omp_get_thread_num();
+            const ptrdiff_t share = n / team, more = n % team;
+            const ptrdiff_t begin = me * share + (me < more ? me : more);
+            const ptrdiff_t end = begin + share + (me < more);
+            if (begin < end)
+                task(context, begin, end);
+        }
+        return;
+    }
+#else
+    (void)n_threads;
+#endif
+    task(context, 0, n);
+}

@@ -1,0 +1,121 @@
+/*
+ * The vocabulary on AVX2 with FMA. The contract is in vocabulary.h.
+ */
+#include <immintrin.h>
+#include <stddef.h>
+
+#define FL_WIDTH_F32 8
+#define FL_WIDTH_F64 4
+
+typedef __m256 f32v;
+typedef __m256d f64v;
+typedef struct {
+    __m256 lanes; /* all bits or none */
+} f32m;
+typedef struct {
+    __m256d lanes;
+} f64m;
+
+FL_INLINE f32v f32_set1(float a) { return _mm256_set1_ps(a); }
+FL_INLINE f64v f64_set1(double a) { return _mm256_set1_pd(a); }
+FL_INLINE f32v f32_load(const float *p) { return _mm256_loadu_ps(p); }
+FL_INLINE f64v f64_load(const double *p) { return _mm256_loadu_pd(p); }
+FL_INLINE void f32_store(float *p, f32v a) { _mm256_storeu_ps(p, a); }
+FL_INLINE void f64_store(double *p, f64v a) { _mm256_storeu_pd(p, a); }
+
+FL_INLINE __m256i f32_first_lanes(ptrdiff_t n)
+{
+    const int count = n >= 8 ? 8 : n <= 0 ? 0 : (int)n;
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+FL_INLINE __m256i f64_first_lanes(ptrdiff_t n)
+{
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+FL_INLINE f32v f32_load_part(const float *p, ptrdiff_t n, f32v fill)
+{
+    const __m256i lanes = f32_first_lanes(n);
+    return _mm256_blendv_ps(fill, _mm256_maskload_ps(p, lanes), _mm256_castsi256_ps(lanes));
+}
+FL_INLINE f64v f64_load_part(const double *p, ptrdiff_t n, f64v fill)
+{
+    const __m256i lanes = f64_first_lanes(n);
+    return _mm256_blendv_pd(fill, _mm256_maskload_pd(p, lanes), _mm256_castsi256_pd(lanes));
+}
+FL_INLINE void f32_store_part(float *p, ptrdiff_t n, f32v a)
+{
+    _mm256_maskstore_ps(p, f32_first_lanes(n), a);
+}
+FL_INLINE void f64_store_part(double *p, ptrdiff_t n, f64v a)
+{
+    _mm256_maskstore_pd(p, f64_first_lanes(n), a);
+}
+
+FL_INLINE f32v f32_add(f32v a, f32v b) { return _mm256_add_ps(a, b); }
+FL_INLINE f64v f64_add(f64v a, f64v b) { return _mm256_add_pd(a, b); }
+FL_INLINE f32v f32_sub(f32v a, f32v b) { return _mm256_sub_ps(a, b); }
+FL_INLINE f64v f64_sub(f64v a, f64v b) { return _mm256_sub_pd(a, b); }
+FL_INLINE f32v f32_mul(f32v a, f32v b) { return _mm256_mul_ps(a, b); }
+FL_INLINE f64v f64_mul(f64v a, f64v b) { return _mm256_mul_pd(a, b); }
+FL_INLINE f32v f32_div(f32v a, f32v b) { return _mm256_div_ps(a, b); }
+FL_INLINE f64v f64_div(f64v a, f64v b) { return _mm256_div_pd(a, b); }
+FL_INLINE f32v f32_fma(f32v a, f32v b, f32v c) { return _mm256_fmadd_ps(a, b, c); }
+FL_INLINE f64v f64_fma(f64v a, f64v b, f64v c) { return _mm256_fmadd_pd(a, b, c); }
+FL_INLINE f32v f32_max(f32v a, f32v b) { return _mm256_max_ps(a, b); }
+FL_INLINE f64v f64_max(f64v a, f64v b) { return _mm256_max_pd(a, b); }
+FL_INLINE f32v f32_abs(f32v a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+FL_INLINE f64v f64_abs(f64v a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
+
+FL_INLINE f32m f32_ne(f32v a, f32v b) { return (f32m){_mm256_cmp_ps(a, b, _CMP_NEQ_UQ)}; }
+FL_INLINE f64m f64_ne(f64v a, f64v b) { return (f64m){_mm256_cmp_pd(a, b, _CMP_NEQ_UQ)}; }
+FL_INLINE f32m f32_gt(f32v a, f32v b) { return (f32m){_mm256_cmp_ps(a, b, _CMP_GT_OQ)}; }
+FL_INLINE f64m f64_gt(f64v a, f64v b) { return (f64m){_mm256_cmp_pd(a, b, _CMP_GT_OQ)}; }
+FL_INLINE f32v f32_add_if(f32m m, f32v a, f32v b)
+{
+    return _mm256_add_ps(a, _mm256_and_ps(m.lanes, b));
+}
+FL_INLINE f64v f64_add_if(f64m m, f64v a, f64v b)
+{
+    return _mm256_add_pd(a, _mm256_and_pd(m.lanes, b));
+}
+FL_INLINE f32v f32_select(f32m m, f32v a, f32v b) { return _mm256_blendv_ps(b, a, m.lanes); }
+FL_INLINE f64v f64_select(f64m m, f64v a, f64v b) { return _mm256_blendv_pd(b, a, m.lanes); }
+
+FL_INLINE f32v f32_pow2(f32v t)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t), 23));
+}
+FL_INLINE f64v f64_pow2(f64v t)
+{
+    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(t), 52));
+}
+FL_INLINE f32v f32_ilogb(f32v a)
+{
+    const __m256i biased = _mm256_srli_epi32(_mm256_castps_si256(a), 23);
+    return _mm256_sub_ps(_mm256_cvtepi32_ps(biased), _mm256_set1_ps(127.0f));
+}
+FL_INLINE f64v f64_ilogb(f64v a)
+{
+    /* There is no conversion from 64-bit integers: the bits go under those of 2^52. */
+    const __m256d base = _mm256_set1_pd(0x1p52);
+    const __m256i biased = _mm256_srli_epi64(_mm256_castpd_si256(a), 52);
+    const __m256d sum = _mm256_or_pd(base, _mm256_castsi256_pd(biased));
+    return _mm256_sub_pd(sum, _mm256_set1_pd(0x1p52 + 1023.0));
+}
+
+FL_INLINE f64v f32_half(f32v a, int half)
+{
+    return _mm256_cvtps_pd(half ? _mm256_extractf128_ps(a, 1) : _mm256_castps256_ps128(a));
+}
+FL_INLINE float f32_hmax(f32v a)
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+FL_INLINE double f64_hmax(f64v a)
+{
+    const __m128d m = _mm_max_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(m, _mm_unpackhi_pd(m, m)));
+}
+FL_INLINE double f64_first(f64v a) { return _mm256_cvtsd_f64(a); }

@@ -1,0 +1,88 @@
+/*
+ * The vocabulary on AVX-512 (F, CD, BW, DQ, VL). The contract is in vocabulary.h.
+ */
+#include <immintrin.h>
+#include <stddef.h>
+
+#define FL_WIDTH_F32 16
+#define FL_WIDTH_F64 8
+
+typedef __m512 f32v;
+typedef __m512d f64v;
+typedef __mmask16 f32m;
+typedef __mmask8 f64m;
+
+FL_INLINE f32v f32_set1(float a) { return _mm512_set1_ps(a); }
+FL_INLINE f64v f64_set1(double a) { return _mm512_set1_pd(a); }
+FL_INLINE f32v f32_load(const float *p) { return _mm512_loadu_ps(p); }
+FL_INLINE f64v f64_load(const double *p) { return _mm512_loadu_pd(p); }
+FL_INLINE void f32_store(float *p, f32v a) { _mm512_storeu_ps(p, a); }
+FL_INLINE void f64_store(double *p, f64v a) { _mm512_storeu_pd(p, a); }
+
+FL_INLINE f32m f32_first_lanes(ptrdiff_t n)
+{
+    return n >= 16 ? (f32m)0xffff : n <= 0 ? (f32m)0 : (f32m)((1u << n) - 1u);
+}
+FL_INLINE f64m f64_first_lanes(ptrdiff_t n)
+{
+    return n >= 8 ? (f64m)0xff : n <= 0 ? (f64m)0 : (f64m)((1u << n) - 1u);
+}
+FL_INLINE f32v f32_load_part(const float *p, ptrdiff_t n, f32v fill)
+{
+    return _mm512_mask_loadu_ps(fill, f32_first_lanes(n), p);
+}
+FL_INLINE f64v f64_load_part(const double *p, ptrdiff_t n, f64v fill)
+{
+    return _mm512_mask_loadu_pd(fill, f64_first_lanes(n), p);
+}
+FL_INLINE void f32_store_part(float *p, ptrdiff_t n, f32v a)
+{
+    _mm512_mask_storeu_ps(p, f32_first_lanes(n), a);
+}
+FL_INLINE void f64_store_part(double *p, ptrdiff_t n, f64v a)
+{
+    _mm512_mask_storeu_pd(p, f64_first_lanes(n), a);
+}
+
+FL_INLINE f32v f32_add(f32v a, f32v b) { return _mm512_add_ps(a, b); }
+FL_INLINE f64v f64_add(f64v a, f64v b) { return _mm512_add_pd(a, b); }
+FL_INLINE f32v f32_sub(f32v a, f32v b) { return _mm512_sub_ps(a, b); }
+FL_INLINE f64v f64_sub(f64v a, f64v b) { return _mm512_sub_pd(a, b); }
+FL_INLINE f32v f32_mul(f32v a, f32v b) { return _mm512_mul_ps(a, b); }
+FL_INLINE f64v f64_mul(f64v a, f64v b) { return _mm512_mul_pd(a, b); }
+FL_INLINE f32v f32_div(f32v a, f32v b) { return _mm512_div_ps(a, b); }
+FL_INLINE f64v f64_div(f64v a, f64v b) { return _mm512_div_pd(a, b); }
+FL_INLINE f32v f32_fma(f32v a, f32v b, f32v c) { return _mm512_fmadd_ps(a, b, c); }
+FL_INLINE f64v f64_fma(f64v a, f64v b, f64v c) { return _mm512_fmadd_pd(a, b, c); }
+FL_INLINE f32v f32_max(f32v a, f32v b) { return _mm512_max_ps(a, b); }
+FL_INLINE f64v f64_max(f64v a, f64v b) { return _mm512_max_pd(a, b); }
+FL_INLINE f32v f32_abs(f32v a) { return _mm512_abs_ps(a); }
+FL_INLINE f64v f64_abs(f64v a) { return _mm512_abs_pd(a); }
+
+FL_INLINE f32m f32_ne(f32v a, f32v b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
+FL_INLINE f64m f64_ne(f64v a, f64v b) { return _mm512_cmp_pd_mask(a, b, _CMP_NEQ_UQ); }
+FL_INLINE f32m f32_gt(f32v a, f32v b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+FL_INLINE f64m f64_gt(f64v a, f64v b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
+FL_INLINE f32v f32_add_if(f32m m, f32v a, f32v b) { return _mm512_mask_add_ps(a, m, a, b); }
+FL_INLINE f64v f64_add_if(f64m m, f64v a, f64v b) { return _mm512_mask_add_pd(a, m, a, b); }
+FL_INLINE f32v f32_select(f32m m, f32v a, f32v b) { return _mm512_mask_blend_ps(m, b, a); }
+FL_INLINE f64v f64_select(f64m m, f64v a, f64v b) { return _mm512_mask_blend_pd(m, b, a); }
+
+FL_INLINE f32v f32_pow2(f32v t)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23));
+}
+FL_INLINE f64v f64_pow2(f64v t)
+{
+    return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(t), 52));
+}
+FL_INLINE f32v f32_ilogb(f32v a) { return _mm512_getexp_ps(a); }
+FL_INLINE f64v f64_ilogb(f64v a) { return _mm512_getexp_pd(a); }
+
+FL_INLINE f64v f32_half(f32v a, int half)
+{
+    return _mm512_cvtps_pd(half ? _mm512_extractf32x8_ps(a, 1) : _mm512_castps512_ps256(a));
+}
+FL_INLINE float f32_hmax(f32v a) { return _mm512_reduce_max_ps(a); }
+FL_INLINE double f64_hmax(f64v a) { return _mm512_reduce_max_pd(a); }
+FL_INLINE double f64_first(f64v a) { return _mm512_cvtsd_f64(a); }

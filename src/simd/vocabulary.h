@@ -1,0 +1,46 @@
+/*
+ * The vocabulary: the words the kernels are written in. An instruction set defines each
+ * of them for f32v and f64v (f32_add, f64_add, ...), and the overloads below let one
+ * template speak of either.
+ *
+ *   v_load, v_store            a register, at any alignment
+ *   v_load_part(p, n, fill)    the first n lanes from p, the rest from fill; reads no more
+ *   v_store_part(p, n, a)      the first n lanes; writes no more; n may be <= 0 or >= width
+ *   v_add sub mul div fma      IEEE, one rounding each
+ *   v_max(a, b)                a > b ? a : b, so b where either is NaN
+ *   v_abs                      clears the sign
+ *   v_ne, v_gt                 masks; with NaN v_ne is true and v_gt is false
+ *   v_add_if(m, a, b)          a + b where m, else a; a must not be -0
+ *   v_select(m, a, b)          a where m, else b
+ *   v_pow2(t)                  t = 1.5 * 2^(mantissa bits) + i, 0 <= i < 2 * bias: the number
+ *                              whose exponent field is i: 2^(i - bias), and 0 for i = 0
+ *   v_ilogb(a)                 floor(log2 a) for normal a > 0; anything for NaN
+ *   v_hmax(a)                  the largest lane, in no particular order
+ *   v_half(a, h)               lower or upper half of an f32v as float64
+ */
+#define FL_OVERLOAD(op, a) _Generic((a), f32v: f32_##op, f64v: f64_##op)
+#define FL_OVERLOAD_POINTER(op, p)                                                                 \
+    _Generic((p), float *: f32_##op, const float *: f32_##op, double *: f64_##op,                  \
+             const double *: f64_##op)
+
+#define v_set1(s) _Generic((s), float: f32_set1, double: f64_set1)(s)
+#define v_load(p) FL_OVERLOAD_POINTER(load, p)(p)
+#define v_load_part(p, n, fill) FL_OVERLOAD(load_part, fill)(p, n, fill)
+#define v_store(p, a) FL_OVERLOAD(store, a)(p, a)
+#define v_store_part(p, n, a) FL_OVERLOAD(store_part, a)(p, n, a)
+#define v_add(a, b) FL_OVERLOAD(add, a)(a, b)
+#define v_sub(a, b) FL_OVERLOAD(sub, a)(a, b)
+#define v_mul(a, b) FL_OVERLOAD(mul, a)(a, b)
+#define v_div(a, b) FL_OVERLOAD(div, a)(a, b)
+#define v_fma(a, b, c) FL_OVERLOAD(fma, a)(a, b, c)
+#define v_max(a, b) FL_OVERLOAD(max, a)(a, b)
+#define v_abs(a) FL_OVERLOAD(abs, a)(a)
+#define v_ne(a, b) FL_OVERLOAD(ne, a)(a, b)
+#define v_gt(a, b) FL_OVERLOAD(gt, a)(a, b)
+#define v_add_if(m, a, b) FL_OVERLOAD(add_if, a)(m, a, b)
+#define v_select(m, a, b) FL_OVERLOAD(select, a)(m, a, b)
+#define v_pow2(t) FL_OVERLOAD(pow2, t)(t)
+#define v_ilogb(a) FL_OVERLOAD(ilogb, a)(a)
+#define v_hmax(a) FL_OVERLOAD(hmax, a)(a)
+#define v_half(a, h) f32_half(a, h)
+#define v_first(a) f64_first(a)

@@ -1,0 +1,93 @@
+/*
+ * From arrays of any number of dimensions to blocks of rows with one stride, and the few
+ * loops over rows that are the same for every instruction set.
+ */
+#include "fastlogits.h"
+
+int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride)
+{
+    if (length == 1)
+        return 1;
+    if (walk->ndim > 0) {
+        const int last = walk->ndim - 1;
+        if (walk->x_stride[last] == length * x_stride &&
+            walk->out_stride[last] == length * out_stride) {
+            walk->shape[last] *= length;
+            walk->x_stride[last] = x_stride;
+            walk->out_stride[last] = out_stride;
+            return 1;
+        }
+    }
+    if (walk->ndim == FL_MAX_DIMS)
+        return 0;
+    walk->shape[walk->ndim] = length;
+    walk->x_stride[walk->ndim] = x_stride;
+    walk->out_stride[walk->ndim] = out_stride;
+    ++walk->ndim;
+    return 1;
+}
+
+ptrdiff_t fl_walk_rows(const fl_walk *walk)
+{
+    ptrdiff_t n = 1;
+    for (int d = 0; d < walk->ndim; ++d)
+        n *= walk->shape[d];
+    return n;
+}
+
+/* Rows [begin, end) in C order, handed to the kernel in runs along the last dimension. */
+static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
+{
+    const fl_walk *walk = context;
+    const int last = walk->ndim - 1;
+    const ptrdiff_t length = walk->ndim ? walk->shape[last] : 1;
+    while (begin < end) {
+        ptrdiff_t rest = begin / length;
+        const ptrdiff_t first = begin % length;
+        const ptrdiff_t run = length - first < end - begin ? length - first : end - begin;
+        ptrdiff_t x = walk->ndim ? first * walk->x_stride[last] : 0;
+        ptrdiff_t out = walk->ndim ? first * walk->out_stride[last] : 0;
+        for (int d = last - 1; d >= 0; --d) {
+            x += rest % walk->shape[d] * walk->x_stride[d];
+            out += rest % walk->shape[d] * walk->out_stride[d];
+            rest /= walk->shape[d];
+        }
+        fl_rows rows = walk->rows;
+        rows.n_rows = run;
+        rows.x = (const char *)rows.x + x * (ptrdiff_t)walk->x_size;
+        rows.x_row = walk->ndim ? walk->x_stride[last] : 0;
+        rows.out = (char *)rows.out + out * (ptrdiff_t)walk->out_size;
+        rows.out_row = walk->ndim ? walk->out_stride[last] : 0;
+        if (rows.labels)
+            rows.labels += begin;
+        walk->kernel(&rows);
+        begin += run;
+    }
+}
+
+void fl_walk_run(const fl_walk *walk, int n_threads)
+{
+    fl_parallel(run_rows, (void *)(uintptr_t)walk, fl_walk_rows(walk), n_threads);
+}
+
+double fl_sum(const double *values, ptrdiff_t n)
+{
+    /* Compensated (Neumaier): the error does not grow with n. An infinity or NaN is the sum. */
+    double sum = 0, lost = 0;
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        const double s = sum + values[i];
+        const double t = s - sum;
+        lost += (sum - (s - t)) + (values[i] - t);
+        sum = s;
+    }
+    return sum - sum == 0 ? sum + lost : sum;
+}
+
+ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
+                            int64_t ignore_index)
+{
+    for (ptrdiff_t i = 0; i < n; ++i)
+        if ((labels[i] < 0 || labels[i] >= n_classes) && labels[i] != ignore_index)
+            return i;
+    return -1;
+}

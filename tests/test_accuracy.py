@@ -1,0 +1,225 @@
+"""The distance from the exact result, in units in the last place, on every instruction set."""
+
+import functools
+
+import numpy as np
+import pytest
+import reference
+
+import fastlogits
+
+# Sizes go together in groups; `per group` rows shrink as classes grow, so that the extended
+# precision of the reference stays affordable.
+SIZES = {
+    "narrow": (range(2, 71), 64),
+    "blocks": (
+        sorted({p + d for p in (128, 256, 512, 1024, 2048, 4096, 8192, 16384) for d in (-1, 0, 1)}),
+        3,
+    ),
+    "1000": ([1000], 100),
+    "32000": ([32_000], 4),
+    "128256": ([128_256], 2),
+}
+
+
+def normal(scale, offset=0.0):
+    def draw(rng, rows, classes):
+        return rng.normal(0, scale, (rows, classes)) + offset
+
+    return draw
+
+
+def confident(gap):
+    """One logit above all others: by `gap` and the logarithm of the number of classes."""
+
+    def draw(rng, rows, classes):
+        x = rng.normal(0, 1, (rows, classes))
+        top = rng.integers(0, classes, rows)
+        x[np.arange(rows), top] = 1 + gap + np.log(classes)
+        return x
+
+    return draw
+
+
+def mostly_minus_infinity(rng, rows, classes):
+    x = rng.normal(0, 3, (rows, classes))
+    x[rng.random((rows, classes)) < 0.95] = -np.inf
+    x[np.arange(rows), rng.integers(0, classes, rows)] = 1.0
+    return x
+
+
+def ties(rng, rows, classes):
+    x = rng.normal(0, 3, (rows, classes))
+    for row in x:
+        row[rng.integers(0, classes, rng.integers(2, 5))] = row.max() + 0.25
+    return x
+
+
+def all_equal(rng, rows, classes):
+    return np.repeat(rng.normal(0, 100, (rows, 1)), classes, axis=1)
+
+
+def proportional(scale):
+    """Every difference enormous: one class has all the mass."""
+
+    def draw(rng, rows, classes):
+        return rng.normal(0, 1, (rows, classes)) * scale
+
+    return draw
+
+
+BOTH = {
+    "N(0, 3)": normal(3),
+    "N(0, 20)": normal(20),
+    "N(0, 3) + 5000": normal(3, 5000.0),
+    "N(0, 3) - 5000": normal(3, -5000.0),
+    "N(0, 20) + 5000": normal(20, 5000.0),
+    "confident": confident(12.0),
+    "confident, rest 1e-10": confident(23.0),
+    "confident, rest 1e-30": confident(69.0),
+    "mostly -inf": mostly_minus_infinity,
+    "ties": ties,
+    "all equal": all_equal,
+    "offset 1e6": normal(3, 1e6),
+    "offset -1e7": normal(20, -1e7),
+}
+DRAWS = {
+    "float32": BOTH | {"offset 1e30": normal(3, 1e30), "N(0, 1e30)": proportional(1e30)},
+    "float64": BOTH
+    | {
+        "confident, rest 1e-200": confident(460.0),
+        "offset 1e15": normal(20, 1e15),
+        "offset -1e15": normal(20, -1e15),
+        "N(0, 1e300)": proportional(1e300),
+    },
+}
+CASES = [
+    pytest.param(dtype, name, sizes, id=f"{dtype}-{name}-{sizes}")
+    for dtype, draws in DRAWS.items()
+    for name in draws
+    for sizes in SIZES
+]
+
+
+def need(dtype):
+    if not reference.wide_enough(dtype):
+        pytest.skip(f"np.longdouble is not wide enough here to judge {dtype}")
+
+
+# pytest varies the topmost parameter fastest: with the instruction sets there, then the operations,
+# a small cache is enough for each reference to be computed once.
+EVERY_ISA = pytest.mark.parametrize("isa", fastlogits.available_isas(), indirect=True)
+
+
+@functools.lru_cache(maxsize=2)
+def cases(dtype, name, sizes, temperature=1.0):
+    """For each size: logits, targets, and per operation the exact results and their units."""
+    need(dtype)
+    rng = np.random.default_rng(20)
+    result = []
+    for classes in SIZES[sizes][0]:
+        x = DRAWS[dtype][name](rng, SIZES[sizes][1], classes).astype(dtype)
+        # Half of the targets are the largest logit: the loss of a confident, right row is tiny.
+        targets = np.where(rng.random(len(x)) < 0.5, x.argmax(-1), rng.integers(0, classes, len(x)))
+        rows = reference.Rows(x, temperature)
+        lse = rows.logsumexp()
+        exact = {
+            "softmax": rows.softmax(),
+            "log_softmax": rows.log_softmax(),
+            "logsumexp": lse,
+            "cross_entropy": rows.cross_entropy(targets),
+        }
+        unit = {op: reference.ulp(value, dtype) for op, value in exact.items()}
+        scale = np.maximum(np.maximum(np.abs(lse), np.abs(rows.largest)), 1)
+        unit["logsumexp"] = reference.ulp(scale, dtype)
+        result.append((x, targets, exact, unit))
+    return result
+
+
+OPERATIONS = {
+    "softmax": (lambda x, targets: fastlogits.softmax(x), 2),
+    "log_softmax": (lambda x, targets: fastlogits.log_softmax(x), 2),
+    "logsumexp": (lambda x, targets: fastlogits.logsumexp(x), 1),
+    "cross_entropy": (lambda x, targets: fastlogits.cross_entropy(x, targets, reduction="none"), 2),
+}
+
+
+def check(got, exact, unit, bound, x):
+    __tracebackhide__ = True
+    error = reference.ulp_error(got, exact, unit)
+    if not np.all(error <= bound):
+        at = np.unravel_index(np.argmax(error), error.shape)
+        pytest.fail(
+            f"{error[at]:.3f} ulp, more than {bound}, at {tuple(map(int, at))} of {x.shape}: "
+            f"got {got[at]!r}, exact {exact[at]!r}, logit or row {x[at]!r}"
+        )
+
+
+@EVERY_ISA
+@pytest.mark.parametrize("op", OPERATIONS)
+@pytest.mark.parametrize(("dtype", "name", "sizes"), CASES)
+def test_rows_are_right_to_the_last_places(dtype, name, sizes, op, isa):
+    function, bound = OPERATIONS[op]
+    for x, targets, exact, unit in cases(dtype, name, sizes):
+        got = function(x, targets)
+        assert got.dtype == dtype
+        check(got, exact[op], unit[op], bound, x)
+
+
+@EVERY_ISA
+@pytest.mark.parametrize("op", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("sizes", ["narrow", "1000", "32000"])
+@pytest.mark.parametrize(
+    "name", ["N(0, 3)", "N(0, 20)", "N(0, 3) + 5000", "confident", "mostly -inf", "offset 1e6"]
+)
+@pytest.mark.parametrize("temperature", [0.1, 0.7, 3, 1000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_temperature_costs_no_precision(dtype, temperature, name, sizes, op, isa):
+    function = getattr(fastlogits, op)
+    bound = 2.5 if op == "log_softmax" else 2
+    for x, _, exact, unit in cases(dtype, name, sizes, temperature):
+        check(function(x, temperature=temperature), exact[op], unit[op], bound, x)
+
+
+@functools.cache
+def elementwise(dtype):
+    """Arguments of all magnitudes, and the exact results per function with their units."""
+    need(dtype)
+    rng = np.random.default_rng(3)
+    bits = np.dtype(dtype).itemsize * 8
+    info = np.finfo(dtype)
+    random_bits = rng.integers(0, 2**bits, 60_000, dtype=f"uint{bits}", endpoint=False).view(dtype)
+    bound = 800.0 if bits == 64 else 120.0
+    x = np.concatenate(
+        [
+            random_bits[np.isfinite(random_bits)],
+            rng.uniform(-bound, bound, 40_000).astype(dtype),
+            rng.uniform(-30, 30, 40_000).astype(dtype),
+            rng.uniform(-1, 1, 20_000).astype(dtype),
+            (np.exp(rng.uniform(-40, 8, 40_000)) * rng.choice([-1, 1], 40_000)).astype(dtype),
+            # Around multiples of log(2)/2, where the reduction of the argument changes.
+            (np.arange(-400, 401) * np.log(2) / 2).astype(dtype),
+            np.array([0.0, -0.0, info.tiny, -info.tiny, info.smallest_subnormal], dtype),
+            np.array([info.max, -info.max, np.inf, -np.inf], dtype),
+        ]
+    )
+    exact = {name: getattr(reference, name)(x) for name in ("sigmoid", "log_sigmoid", "softplus")}
+    return x, {name: (value, reference.ulp(value, dtype)) for name, value in exact.items()}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("op", ["sigmoid", "log_sigmoid", "softplus"])
+def test_elementwise_is_right_to_the_last_places(dtype, op, isa):
+    x, exact = elementwise(dtype)
+    got = getattr(fastlogits, op)(x)
+    assert got.dtype == dtype
+    check(got, *exact[op], 2, x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("classes", [2, 10, 1000, 128_256])
+def test_probabilities_of_a_row_sum_to_one(dtype, classes, isa):
+    x = np.random.default_rng(4).normal(0, 3, (3, classes)).astype(dtype)
+    total = fastlogits.softmax(x).sum(axis=-1, dtype=np.longdouble)
+    # Each probability is off by at most 2 ulp, an ulp being at most eps of the value.
+    assert np.all(np.abs(total - 1) <= 2 * np.finfo(dtype).eps)

@@ -1,0 +1,331 @@
+"""How many threads: getting, setting, the environment, other libraries' wishes, and forks."""
+
+import concurrent.futures
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+
+import fastlogits
+from fastlogits import get_num_threads, num_threads, set_num_threads
+from fastlogits.config import config_dict
+
+OPENMP = bool(config_dict()["openmp"])
+VARIABLES = ("FASTLOGITS_NUM_THREADS", "OMP_NUM_THREADS", "FASTLOGITS_ISA")
+
+pytestmark = pytest.mark.usefixtures("default_threads")
+
+
+def python(code, timeout=120, **environment):
+    """Run `code` in a fresh interpreter, with only these of our environment variables set."""
+    env = {k: v for k, v in os.environ.items() if k not in VARIABLES} | environment
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def threads_in(**environment):
+    run = python("import fastlogits; print(fastlogits.get_num_threads())", **environment)
+    assert run.returncode == 0, run.stderr
+    return int(run.stdout)
+
+
+def granted(n):
+    """What asking for n threads gives: without OpenMP there is only one."""
+    return n if OPENMP else 1
+
+
+def test_default_is_at_least_one_and_at_most_the_cpus_allowed():
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert 1 <= threads_in() <= allowed
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity on this system")
+def test_default_respects_the_affinity_mask():
+    run = python("""
+        import os
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        import fastlogits
+        print(fastlogits.get_num_threads())
+    """)
+    assert run.stdout.strip() == "1", run.stderr
+
+
+def test_set_is_what_get_returns():
+    for n in (1, 2, 3, 8, np.int64(5), np.uint8(4)):
+        assert set_num_threads(n) is None
+        assert get_num_threads() == granted(int(n))
+        assert type(get_num_threads()) is int
+
+
+def test_none_goes_back_to_the_default_rule():
+    set_num_threads(None)
+    default = get_num_threads()
+    set_num_threads(default + 3)
+    set_num_threads(None)
+    assert get_num_threads() == default
+
+
+@pytest.mark.parametrize("setter", [set_num_threads, num_threads])
+@pytest.mark.parametrize(
+    ("n", "error"),
+    [
+        (0, ValueError),
+        (-1, ValueError),
+        (np.int32(-3), ValueError),
+        (2.0, TypeError),
+        (np.float64(2), TypeError),
+        ("2", TypeError),
+        ([2], TypeError),
+        (1j, TypeError),
+    ],
+)
+def test_wrong_number_of_threads(setter, n, error):
+    set_num_threads(2)
+    with pytest.raises(error, match=r"\bn\b"), setter(n) or num_threads(1):
+        pass
+    assert get_num_threads() == granted(2)
+
+
+@pytest.mark.parametrize("n", [2**31, 2**40, 2**63, 2**100])
+def test_absurd_number_of_threads_is_refused_or_survived(n):
+    set_num_threads(2)
+    try:
+        set_num_threads(n)
+    except (ValueError, OverflowError):
+        assert get_num_threads() == granted(2)
+    else:
+        assert get_num_threads() >= 1
+
+
+def test_context_restores_what_was_before():
+    set_num_threads(3)
+    with num_threads(1):
+        assert get_num_threads() == 1
+        with num_threads(5):
+            assert get_num_threads() == granted(5)
+            with num_threads(2):
+                assert get_num_threads() == granted(2)
+            assert get_num_threads() == granted(5)
+        assert get_num_threads() == 1
+    assert get_num_threads() == granted(3)
+
+
+def test_context_restores_after_an_error():
+    set_num_threads(3)
+    with pytest.raises(ZeroDivisionError), num_threads(1):
+        raise ZeroDivisionError
+    assert get_num_threads() == granted(3)
+
+
+def test_context_restores_the_default_rule():
+    set_num_threads(None)
+    default = get_num_threads()
+    with num_threads(default + 2):
+        assert get_num_threads() == granted(default + 2)
+    assert get_num_threads() == default
+    with num_threads(default + 2), num_threads(None):
+        assert get_num_threads() == default
+    assert get_num_threads() == default
+
+
+def test_context_takes_effect_on_entry():
+    set_num_threads(2)
+    context = num_threads(1)
+    assert get_num_threads() == granted(2)
+    with context:
+        assert get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"FASTLOGITS_NUM_THREADS": "3"}, 3),
+        ({"FASTLOGITS_NUM_THREADS": "1"}, 1),
+        ({"OMP_NUM_THREADS": "1"}, 1),
+        ({"OMP_NUM_THREADS": "3"}, 3),
+        ({"FASTLOGITS_NUM_THREADS": "3", "OMP_NUM_THREADS": "1"}, 3),
+        ({"FASTLOGITS_NUM_THREADS": "1", "OMP_NUM_THREADS": "3"}, 1),
+    ],
+)
+def test_environment_sets_the_default(environment, expected):
+    assert threads_in(**environment) == granted(expected)
+
+
+def test_set_overrides_the_environment_and_none_goes_back_to_it():
+    run = python(
+        """
+        import fastlogits
+        fastlogits.set_num_threads(2)
+        a = fastlogits.get_num_threads()
+        fastlogits.set_num_threads(None)
+        print(a, fastlogits.get_num_threads())
+        """,
+        FASTLOGITS_NUM_THREADS="3",
+    )
+    assert run.stdout.split() == [str(granted(2)), str(granted(3))], run.stderr
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "abc", "1.5", "3 threads"])
+@pytest.mark.parametrize("variable", ["FASTLOGITS_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_wrong_environment_raises_at_import(variable, value):
+    run = python("import fastlogits", **{variable: value})
+    assert run.returncode == 1
+    assert "Traceback" in run.stderr
+    last = run.stderr.strip().splitlines()[-1]
+    assert variable in last
+    assert value in last
+
+
+def test_many_python_threads_at_once(isa, threads):
+    rng = np.random.default_rng(0)
+    inputs = [rng.normal(0, 3, (n, c)) for n, c in [(4000, 10), (400, 300), (10, 20_000), (3, 4)]]
+    inputs += [a.astype(np.float32) for a in inputs]
+    targets = [rng.integers(0, a.shape[1], len(a)) for a in inputs]
+
+    def work(i):
+        a, t = inputs[i], targets[i]
+        return (
+            fastlogits.softmax(a).tobytes(),
+            fastlogits.logsumexp(a, axis=0).tobytes(),
+            fastlogits.softplus(a).tobytes(),
+            fastlogits.cross_entropy(a, t).tobytes(),
+        )
+
+    want = [work(i) for i in range(len(inputs))]
+    start = threading.Barrier(8)
+
+    def turns(first):
+        start.wait()
+        order = [(first + k) % len(inputs) for k in range(2 * len(inputs))]
+        return [(i, work(i)) for i in order]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for results in pool.map(turns, range(8)):
+            for i, got in results:
+                assert got == want[i]
+
+
+def test_other_threads_can_run_during_a_call():
+    set_num_threads(1)
+    x = np.zeros((1000, 20_000), np.float32)
+    out = np.zeros_like(x)
+    done = threading.Event()
+    worker = threading.Thread(target=lambda: (fastlogits.softmax(x, out=out), done.set()))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        turns = 0
+        worker.start()
+        while not done.is_set():
+            turns += 1
+            done.wait(1e-4)
+        worker.join()
+    finally:
+        sys.setswitchinterval(interval)
+    # With the interpreter's lock held all along, at most a turn or two before and after.
+    assert turns > 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("runtime", ["ours", "the process default"])
+def test_child_of_a_fork_computes_and_never_hangs(runtime):
+    run = python(
+        f"""
+        import os, sys, warnings
+        import numpy as np
+        import fastlogits as fl
+        warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads.
+        x = np.random.default_rng(0).normal(0, 3, (20_000, 100)).astype("f4")
+        targets = np.zeros(len(x), int)
+        if {runtime == "ours"}:
+            fl.set_num_threads(4)
+        def work():
+            return [fl.softmax(x).tobytes(), fl.logsumexp(x, axis=0).tobytes(),
+                    fl.cross_entropy(x, targets).tobytes(), fl.sigmoid(x).tobytes()]
+        want = work()
+        for _ in range(3):
+            child = os.fork()
+            if child == 0:
+                ok = work() == want
+                fl.set_num_threads(3)  # Also where it asks for threads itself,
+                ok = ok and work() == want
+                grandchild = os.fork()  # and in a child of its own.
+                if grandchild == 0:
+                    os._exit(0 if work() == want else 1)
+                ok = ok and os.waitpid(grandchild, 0)[1] == 0
+                os._exit(0 if ok else 1)
+            assert os.waitpid(child, 0)[1] == 0
+            assert work() == want
+        print("done")
+        """,
+        timeout=60,
+    )
+    assert run.stdout.strip() == "done", run.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_workers_of_multiprocessing_compute():
+    run = python(
+        """
+        import multiprocessing, warnings
+        import numpy as np
+        import fastlogits as fl
+        warnings.simplefilter("ignore")
+        x = np.random.default_rng(0).normal(0, 3, (20_000, 100))
+        fl.set_num_threads(4)
+        want = fl.softmax(x).sum()
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert [p.sum() for p in pool.map(fl.softmax, [x, x])] == [want, want]
+        print("done")
+        """,
+        timeout=60,
+    )
+    assert run.stdout.strip() == "done", run.stderr
+
+
+@pytest.mark.skipif(not OPENMP, reason="built without OpenMP")
+def test_threadpoolctl_is_honoured():
+    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    code = """
+        import fastlogits as fl
+        from threadpoolctl import threadpool_limits
+        before = fl.get_num_threads()
+        with threadpool_limits(limits=1):
+            print(fl.get_num_threads())
+        with threadpool_limits(limits=1, user_api="openmp"):
+            print(fl.get_num_threads())
+        print(fl.get_num_threads() == before)
+        """
+    for environment in ({}, {"OMP_NUM_THREADS": "2"}):
+        run = python(code, **environment)
+        assert run.stdout.split() == ["1", "1", "True"], run.stderr
+
+
+def test_small_calls_start_no_threads():
+    if not os.path.isdir("/proc/self/task"):
+        pytest.skip("no /proc to count threads in")
+    run = python(
+        """
+        import os
+        import numpy as np
+        import fastlogits as fl
+        before = len(os.listdir("/proc/self/task"))
+        for n in (1, 10, 320):
+            fl.softmax(np.zeros(n, "f4"))
+            fl.sigmoid(np.zeros((n, 1)))
+            fl.cross_entropy(np.zeros((1, n)), [0])
+        print(len(os.listdir("/proc/self/task")) - before)
+        """,
+        FASTLOGITS_NUM_THREADS="4",
+    )
+    assert run.stdout.strip() == "0", run.stderr

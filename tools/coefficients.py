@@ -1,0 +1,63 @@
+"""Derive the polynomial coefficients of src/kernels/math.h.
+
+Weighted least squares on Chebyshev nodes in 60-digit arithmetic, which comes
+within a factor of two of the minimax polynomial here, each coefficient then
+rounded to the working precision. Prints C hexadecimal constants and the largest error
+that the *rounded* polynomial leaves, relative to the function computed.
+
+Run: python tools/coefficients.py   (needs mpmath)
+"""
+
+import mpmath as mp
+import numpy as np
+
+mp.mp.dps = 60
+
+
+def fit(f, weight, low, high, degree):
+    """Coefficients c[0..degree] of the weighted least-squares polynomial."""
+    nodes = [(low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (i + 0.5) / 200) for i in range(200)]
+    matrix = mp.matrix([[weight(x) * x**k for k in range(degree + 1)] for x in nodes])
+    values = mp.matrix([weight(x) * f(x) for x in nodes])
+    return list(mp.lu_solve(matrix.T * matrix, matrix.T * values))
+
+
+def exp_tail(r):
+    """(exp(r) - 1 - r) / r^2, the part of exp that is fitted."""
+    return mp.hyp1f1(1, 3, r) / 2
+
+
+def log_tail(z):
+    """(2 atanh(s) - 2 s) / s^3 with z = s^2, the part of log1p that is fitted."""
+    return mp.hyp2f1(1, 1.5, 2.5, z) * 2 / 3
+
+
+def show(name, f, low, high, degree, dtype, weight):
+    coefficients = [dtype(mp.nstr(c, 30)) for c in fit(f, weight, low, high, degree)]
+    exact = [mp.mpf(float(c)) for c in coefficients[::-1]]
+    grid = [low + (high - low) * mp.mpf(2 * i + 1) / 4000 for i in range(2000)]
+    error = max(abs(weight(x) * (f(x) - mp.polyval(exact, x))) for x in grid)
+    print(f"{name}, {dtype.__name__}, lowest power first: error 2^{mp.nstr(mp.log(error, 2), 4)}")
+    for c in coefficients:
+        print(f"    {float(c).hex()},")
+
+
+def main():
+    # ln2/2 and a little more, for where the rounded quotient is not the nearest.
+    r_max = mp.mpf("0.3475")
+    # 1 + f in [sqrt(1/2), sqrt(2)] gives s = f/(2 + f) in +-0.1716.
+    z_max = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
+    for dtype, exp_degree, log_degree in ((np.float32, 4, 2), (np.float64, 9, 6)):
+        show("exp", exp_tail, -r_max, r_max, exp_degree, dtype,
+             lambda r: r**2 / mp.exp(r))  # fmt: skip
+        show("log1p", log_tail, mp.mpf(0), z_max, log_degree, dtype,
+             lambda z: z / 2)  # fmt: skip
+    for dtype in (np.float32, np.float64):
+        high = dtype(mp.nstr(mp.ln(2), 30))
+        low = dtype(mp.nstr(mp.ln(2) - mp.mpf(float(high)), 30))
+        print(f"ln2, {dtype.__name__}: {float(high).hex()} + {float(low).hex()}")
+        print(f"log2 e, {dtype.__name__}: {float(dtype(mp.nstr(1 / mp.ln(2), 30))).hex()}")
+
+
+if __name__ == "__main__":
+    main()
