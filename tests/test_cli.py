@@ -15,7 +15,7 @@ import pytest
 import fastlogits
 from fastlogits.metrics import score
 
-COMMAND = [sys.executable, "-m", "fastlogits"]
+COMMAND = [sys.executable, "-P", "-m", "fastlogits"]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and pipes")
 
 

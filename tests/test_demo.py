@@ -11,7 +11,7 @@ def command(*arguments, cwd, before="pass"):
     """Run the command in `cwd`, after the statement `before`."""
     code = f"import sys; {before}; from fastlogits.cli import main; sys.exit(main())"
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-P", "-c", code, *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -24,7 +24,7 @@ def python(code, timeout=120, **environment):
     """Run `code` in a fresh interpreter, with only these of our environment variables set."""
     env = {k: v for k, v in os.environ.items() if k not in VARIABLES} | environment
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, "-P", "-c", textwrap.dedent(code)],
         env=env,
         capture_output=True,
         text=True,

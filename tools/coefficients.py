@@ -16,7 +16,8 @@ mp.mp.dps = 60
 
 def fit(f, weight, low, high, degree):
     """Coefficients c[0..degree] of the weighted least-squares polynomial."""
-    nodes = [(low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (i + 0.5) / 200) for i in range(200)]
+    middle, half = (low + high) / 2, (high - low) / 2
+    nodes = [middle + half * mp.cos(mp.pi * (i + mp.mpf(0.5)) / 200) for i in range(200)]
     matrix = mp.matrix([[weight(x) * x**k for k in range(degree + 1)] for x in nodes])
     values = mp.matrix([weight(x) * f(x) for x in nodes])
     return list(mp.lu_solve(matrix.T * matrix, matrix.T * values))
@@ -47,7 +48,7 @@ def main():
     r_max = mp.mpf("0.3475")
     # 1 + f in [sqrt(1/2), sqrt(2)] gives s = f/(2 + f) in +-0.1716.
     z_max = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
-    for dtype, exp_degree, log_degree in ((np.float32, 4, 2), (np.float64, 9, 6)):
+    for dtype, exp_degree, log_degree in ((np.float32, 4, 2), (np.float64, 10, 6)):
         show("exp", exp_tail, -r_max, r_max, exp_degree, dtype,
              lambda r: r**2 / mp.exp(r))  # fmt: skip
         show("log1p", log_tail, mp.mpf(0), z_max, log_degree, dtype,

@@ -6,16 +6,11 @@
  * right to its own last place however confident the row.
  */
 typedef struct {
-    pair_f64 max;      /* (largest logit - offset) / temperature */
-    f64v equal;        /* how many logits equal the largest */
-    pair_f64 rest;     /* the sum of the exponentials of all the others, in the frame */
-    frame_f64 frame;   /* the frame of the row, as float64 */
+    pair_f64 max;    /* (largest logit - offset) / temperature */
+    f64v equal;      /* how many logits equal the largest */
+    pair_f64 rest;   /* the sum of the exponentials of all the others, in the frame */
+    frame_f64 frame; /* the frame of the row, as float64 */
 } row_state;
-
-typedef struct {
-    pair_f64 inverse; /* 1 / the sum of the exponentials in the frame */
-    pair_f64 log;     /* log(the sum of the exponentials / exp(max)): logsumexp - max */
-} normaliser;
 
 FL_INLINE pair_f64 add_pairs(pair_f64 a, pair_f64 b)
 {
@@ -32,7 +27,7 @@ FL_INLINE pair_f64 divide_pairs(pair_f64 a, pair_f64 b)
     return fast_two_sum_f64(v_sub(v_set1(0.0), minus_q), v_div(remainder, b.hi));
 }
 
-/* All of the equal ones but one are rest. */
+/* All of the equal ones but one are rest, too. */
 FL_INLINE pair_f64 whole_rest(const row_state *s, pair_f64 e)
 {
     const f64v others = v_sub(s->equal, v_set1(1.0));
@@ -41,6 +36,7 @@ FL_INLINE pair_f64 whole_rest(const row_state *s, pair_f64 e)
     return add_pairs(s->rest, (pair_f64){product, v_fma(others, e.lo, product_lo)});
 }
 
+/* 1 / the sum of the exponentials, in the frame. */
 FL_INLINE pair_f64 finish_inverse(const row_state *s)
 {
     const pair_f64 e = exp_pair_f64(s->max, &s->frame);
@@ -48,6 +44,14 @@ FL_INLINE pair_f64 finish_inverse(const row_state *s)
     return divide_pairs(one, add_pairs(e, whole_rest(s, e)));
 }
 
+/* The probability of the largest logit. */
+FL_INLINE pair_f64 finish_largest(const row_state *s)
+{
+    const pair_f64 e = exp_pair_f64(s->max, &s->frame);
+    return divide_pairs(e, add_pairs(e, whole_rest(s, e)));
+}
+
+/* log(the sum of the exponentials / exp(max)): logsumexp - max. */
 FL_INLINE pair_f64 finish_log(const row_state *s)
 {
     const pair_f64 e = exp_pair_f64(s->max, &s->frame);

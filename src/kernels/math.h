@@ -54,44 +54,49 @@ FL_INLINE NAME(pair) NAME(fast_two_sum)(vec a, vec b)
     return (NAME(pair)){s, v_sub(b, v_sub(s, a))};
 }
 
-FL_INLINE NAME(pair) NAME(in_frame)(vec x, const NAME(frame) * f)
+FL_INLINE NAME(pair) NAME(in_frame)(vec x, const NAME(frame) *f)
 {
+    const vec zero = v_set1((real)0);
     const vec d = v_sub(x, f->offset);
-    const vec hi = v_max(f->min, v_mul(d, f->inverse));
-    const vec lo = v_fma(d, f->inverse_lo, v_fma(d, f->inverse, v_sub(v_set1((real)0), hi)));
-    /* Where hi was raised to the least, lo means nothing. */
-    return (NAME(pair)){hi, v_add_if(v_gt(hi, f->min), v_set1((real)0), lo)};
+    /* 0 / temperature is 0 also where 1 / temperature is infinite. */
+    const vec hi = v_max(f->min, v_select(v_ne(d, zero), v_mul(d, f->inverse), zero));
+    const vec lo = v_fma(d, f->inverse_lo, v_fma(d, f->inverse, v_sub(zero, hi)));
+    /* Where hi is 0 or was raised to the least, lo means nothing. */
+    return (NAME(pair)){hi, v_select(v_gt(hi, f->min), v_select(v_ne(d, zero), lo, zero), zero)};
 }
 
 /*
- * exp(x) 2^(FRAME_SHIFT - N). Error below 0.66 ulp. 0 for -inf and for all that is too far
- * below the frame, NaN for NaN; x must not be above the frame's logit by more than rounding.
+ * exp(x) 2^(FRAME_SHIFT - N). 0 for -inf and for all that is too far below the frame, NaN for
+ * NaN; x must not be above the frame's logit by more than rounding.
+ *
+ * exp(r) is 1 + (r_hi + (r_lo + r^2 P(r))) with the exact r_hi = x - n LN2_HI: adding r_lo to
+ * it first, or Horner's rule to the end, would round twice more at the size of r. Relative
+ * error below 1.07 * 2^-24 for float32, 2^-53 for float64.
  */
-FL_INLINE vec NAME(exp)(vec x, const NAME(frame) * f, int scaled)
+FL_INLINE vec NAME(exp)(vec x, const NAME(frame) *f, int scaled)
 {
-    vec hi, r;
-    NAME(pair) p = {x, x};
+    NAME(pair) p = {v_max(f->min, x), x};
     if (scaled)
         p = NAME(in_frame)(x, f);
-    hi = scaled ? p.hi : v_max(f->min, x);
-    const vec t = v_fma(hi, v_set1(LOG2E), f->magic);
+    const vec t = v_fma(p.hi, v_set1(LOG2E), f->magic);
     const vec n = v_sub(t, f->magic);
-    r = v_fma(n, v_set1(-LN2_HI), hi);
-    r = scaled ? v_add(r, v_fma(n, v_set1(-LN2_LO), p.lo)) : v_fma(n, v_set1(-LN2_LO), r);
-    const vec one = v_set1((real)1);
-    const vec q = POLYNOMIAL(r, exp_coefficients);
-    return v_mul(v_fma(v_fma(q, r, one), r, one), v_pow2(t));
+    const vec r_hi = v_fma(n, v_set1(-LN2_HI), p.hi);
+    const vec n_lo = v_set1(-LN2_LO);
+    const vec r_lo = scaled ? v_fma(n, n_lo, p.lo) : v_mul(n, n_lo);
+    const vec r = v_add(r_hi, r_lo);
+    const vec tail = v_fma(v_mul(r, r), POLYNOMIAL(r, exp_coefficients), r_lo);
+    return v_mul(v_add(v_set1((real)1), v_add(r_hi, tail)), v_pow2(t));
 }
 
 /* The same as a pair: hi as far as it goes, lo most of what hi rounds away. The relative
    error of the pair is that of the polynomial and of r^2: below 0.1 ulp. */
-FL_INLINE NAME(pair) NAME(exp_pair)(NAME(pair) x, const NAME(frame) * f)
+FL_INLINE NAME(pair) NAME(exp_pair)(NAME(pair) x, const NAME(frame) *f)
 {
     const vec hi = v_max(f->min, x.hi);
     const vec t = v_fma(hi, v_set1(LOG2E), f->magic);
     const vec n = v_sub(t, f->magic);
-    const NAME(pair) r = NAME(two_sum)(v_fma(n, v_set1(-LN2_HI), hi),
-                                       v_fma(n, v_set1(-LN2_LO), x.lo));
+    const NAME(pair) r =
+        NAME(two_sum)(v_fma(n, v_set1(-LN2_HI), hi), v_fma(n, v_set1(-LN2_LO), x.lo));
     const vec tail = v_mul(v_mul(r.hi, r.hi), POLYNOMIAL(r.hi, exp_coefficients));
     const NAME(pair) s = NAME(fast_two_sum)(r.hi, tail);
     const NAME(pair) e = NAME(fast_two_sum)(v_set1((real)1), s.hi);

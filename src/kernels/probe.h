@@ -1,6 +1,7 @@
 /*
  * Each operation of the vocabulary over one group of virtual lanes, so that tests can hold
- * every instruction set to the contract. Masks come back as 1 where set and 0 elsewhere.
+ * every instruction set to the contract. Masks come back as 1 where set and 0 elsewhere;
+ * what the contract leaves open (a NaN among the largest, say) is kept out here.
  */
 #define PROBE(op, expression)                                                                      \
     static void NAME(probe_##op)(const real *pa, const real *pb, const real *pc, real *out)        \
@@ -24,29 +25,74 @@ PROBE(abs, v_abs(a))
 PROBE(ne, v_select(v_ne(a, b), one, zero))
 PROBE(gt, v_select(v_gt(a, b), one, zero))
 PROBE(select, v_select(v_gt(a, b), b, c))
-PROBE(add_if, v_add_if(v_gt(a, b), a, c))
+PROBE(keep, v_keep(v_gt(a, b), c))
 PROBE(pow2, v_pow2(a))
-PROBE(ilogb, v_ilogb(a))
-PROBE(hmax, v_set1(v_hmax(a)))
-/* The first pb[0] lanes of each register from a, the others from c. */
-PROBE(load_part, v_load_part(pa + k, (ptrdiff_t)pb[0], c))
+/* Of |a| where that is above the least normal number and finite, else of 1. */
+PROBE(ilogb, v_ilogb(v_select(v_gt(v_abs(a), v_set1(REAL_MIN)),
+                              v_select(v_gt(v_abs(a), v_set1(REAL_MAX)), one, v_abs(a)), one)))
 #undef PROBE
 
-/* c, with the first pb[0] lanes of each register overwritten from a. */
+static void NAME(probe_fill)(real *out, real value)
+{
+    for (int i = 0; i < LANES; ++i)
+        out[i] = value;
+}
+
+/* How many a > b and how many a > c there are. */
+static void NAME(probe_count)(const real *pa, const real *pb, const real *pc, real *out)
+{
+    ptrdiff_t n = 0;
+    for (int k = 0; k < LANES; k += WIDTH) {
+        const vec a = v_load(pa + k);
+        const vec once = v_count(v_gt(a, v_load(pb + k)), v_set1((real)0));
+        n += v_counted(v_count(v_gt(a, v_load(pc + k)), once));
+    }
+    NAME(probe_fill)(out, (real)n);
+}
+
+/* The largest of a, NaN left out. */
+static void NAME(probe_hmax)(const real *pa, const real *pb, const real *pc, real *out)
+{
+    (void)pb, (void)pc;
+    vec m = v_set1((real)-INFINITY);
+    for (int k = 0; k < LANES; k += WIDTH)
+        m = v_max(v_load(pa + k), m);
+    NAME(probe_fill)(out, v_hmax(m) + (real)0);
+}
+
+/* Two fewer than b has positive numbers: from -2 to 2 below the number of lanes. */
+static ptrdiff_t NAME(probe_length)(const real *pb)
+{
+    ptrdiff_t n = -2;
+    for (int i = 0; i < LANES; ++i)
+        n += pb[i] > 0;
+    return n;
+}
+
+/* The first lanes from a, as many as probe_length says, the others from c. */
+static void NAME(probe_load_part)(const real *pa, const real *pb, const real *pc, real *out)
+{
+    const ptrdiff_t n = NAME(probe_length)(pb);
+    for (int k = 0; k < LANES; k += WIDTH)
+        v_store(out + k, v_load_part(pa + k, n - k, v_load(pc + k)));
+}
+
+/* The same, by writing a over c. */
 static void NAME(probe_store_part)(const real *pa, const real *pb, const real *pc, real *out)
 {
+    const ptrdiff_t n = NAME(probe_length)(pb);
     for (int k = 0; k < LANES; k += WIDTH) {
         v_store(out + k, v_load(pc + k));
-        v_store_part(out + k, (ptrdiff_t)pb[0], v_load(pa + k));
+        v_store_part(out + k, n - k, v_load(pa + k));
     }
 }
 
-/* a, widened and narrowed again; the same for float64. */
+/* a, widened to float64 where it is float32, and its first lanes read one by one. */
 static void NAME(probe_half)(const real *pa, const real *pb, const real *pc, real *out)
 {
     (void)pb, (void)pc;
-    for (int k = 0; k < LANES; k += WIDTH) {
 #if FL_BITS == 32
+    for (int k = 0; k < LANES; k += WIDTH)
         for (int h = 0; h < 2; ++h) {
             double wide[FL_WIDTH_F64];
             v_store(wide, v_half(v_load(pa + k), h));
@@ -54,8 +100,7 @@ static void NAME(probe_half)(const real *pa, const real *pb, const real *pc, rea
                 out[k + h * FL_WIDTH_F64 + i] = (float)wide[i];
         }
 #else
-        for (int i = 0; i < WIDTH; ++i)
-            out[k + i] = v_first(v_load_part(pa + k + i, 1, v_set1(0.0)));
+    for (int i = 0; i < LANES; ++i)
+        out[i] = v_first(v_load_part(pa + i, 1, v_set1(0.0)));
 #endif
-    }
 }

@@ -10,7 +10,7 @@
 #define NAME(name) name##_f64
 #define WIDTH FL_WIDTH_F64
 #define LANES FL_LANES_F64
-#define BLOCK 2048         /* 16 KiB: a block and its exponentials stay in the L1 cache */
+#define BLOCK 2048 /* 16 KiB: a block and its exponentials stay in the L1 cache */
 #define ROUND_MAGIC 0x1.8p52
 #define EXPONENT_BIAS 1023
 #define LOG2E 0x1.71547652b82fep+0
@@ -19,12 +19,13 @@
 #define LN2_SHORT_HI 0x1.62e42feep-1 /* times an integer below 2^20 is exact */
 #define LN2_SHORT_LO 0x1.a39ef35793c76p-33
 #define REAL_MAX 0x1.fffffffffffffp1023
+#define REAL_MIN 0x1p-1022
 #define FRAME_MAX 0x1p40
-/* exp(r) = 1 + r + r^2 P(r) on |r| <= 0.3475: relative error 2^-56.8 */
+/* exp(r) = 1 + r + r^2 P(r) on |r| <= 0.3475: relative error 2^-59 */
 static const double exp_coefficients_f64[] = {
-    0x1.000000000000cp-1,  0x1.5555555555511p-3,  0x1.555555554fee2p-5,  0x1.11111111220c7p-7,
-    0x1.6c16c185e9c0bp-10, 0x1.a01a0148cc803p-13, 0x1.a01995e215f4ep-16, 0x1.71dee18fc8a48p-19,
-    0x1.28b0f0e8db2bfp-22, 0x1.adeada8a50fb6p-26,
+    0x1.0000000000000p-1,  0x1.555555555555cp-3,  0x1.55555555554d3p-5,  0x1.111111110eae0p-7,
+    0x1.6c16c16c3ca34p-10, 0x1.a01a01b4067f5p-13, 0x1.a01a01089b23ap-16, 0x1.71ddeedecfc25p-19,
+    0x1.27e6037915ea9p-22, 0x1.af6e02b1659d1p-26, 0x1.1dd64a50a21abp-29,
 };
 /* log(1+f) = 2 s + s^3 P(s^2), s = f/(2+f), sqrt(1/2) <= 1+f <= sqrt(2): relative error 2^-58.8 */
 static const double log_coefficients_f64[] = {
@@ -46,6 +47,7 @@ static const double log_coefficients_f64[] = {
 #define LN2_SHORT_HI 0x1.62e4p-1f
 #define LN2_SHORT_LO 0x1.7f7d1cp-20f
 #define REAL_MAX 0x1.fffffep127f
+#define REAL_MIN 0x1p-126f
 #define FRAME_MAX 0x1p15
 /* as above: relative error 2^-27.97 */
 static const float exp_coefficients_f32[] = {

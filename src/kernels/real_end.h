@@ -13,5 +13,6 @@
 #undef LN2_SHORT_HI
 #undef LN2_SHORT_LO
 #undef REAL_MAX
+#undef REAL_MIN
 #undef FRAME_MAX
 #undef GROUP

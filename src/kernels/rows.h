@@ -5,21 +5,23 @@
  * still in the L1 cache, for its exponentials. Where the class axis is not contiguous the
  * block is first copied together, so one arithmetic serves every layout with the same bits.
  *
- * Sums. Class j of a block goes to virtual lane j mod LANES. After FOLD_SPAN classes, that
- * is 8 additions in each lane, the lanes are folded in ascending order into FOLD_LANES
- * float64 lanes; those of float64 input keep what each addition rounds away. Registers
- * being narrower or wider changes nothing in this order.
+ * Sums. Class j of a block goes to virtual lane j mod LANES. Of the four classes that a span
+ * of FOLD_SPAN gives to a lane, float32 adds two pairs and their sum, so that none is rounded
+ * more than twice, and then folds the lanes in ascending order into FOLD_LANES float64 lanes.
+ * float64 folds each at once and keeps what the addition rounds away: one class can be most
+ * of the rest, and then each rounding shows in the last place of its logarithm. Registers
+ * being narrower or wider changes nothing in these orders.
  */
-#define FOLD_SPAN (8 * LANES)
+#define FOLD_SPAN (4 * LANES)
 #define FOLD_LANES 8
 #define FOLD_VECS (FOLD_LANES / FL_WIDTH_F64)
 
 /* What a piece of a row amounts to. */
 typedef struct {
-    real max;              /* the largest logit; -inf: nothing but -inf so far */
-    double equal;          /* how many equal it */
-    double rest, rest_lo;  /* the others' exponentials, in the frame of exponent n; NaN if any is */
-    double n;              /* rint((max - offset) / temperature * log2 e) */
+    real max;             /* the largest logit; -inf: nothing but -inf so far */
+    double equal;         /* how many equal it */
+    double rest, rest_lo; /* the others' exponentials, in the frame of exponent n; NaN if any is */
+    double n;             /* rint((max - offset) / temperature * log2 e) */
 } NAME(state);
 
 /* What the rows of one call have in common, and what changes when a row is huge. */
@@ -32,9 +34,9 @@ typedef struct {
 static NAME(scaling) NAME(scaling_of)(double temperature)
 {
     NAME(scaling) s = {temperature, 1 / temperature, 0, 0, temperature != 1};
-    /* At the ends of the range: -inf / temperature stays -inf, and 0 / temperature 0. */
+    /* At the ends of the range -inf / temperature stays -inf, and all else becomes +-inf or 0. */
     if (s.inverse > (double)REAL_MAX)
-        s.inverse = (double)REAL_MAX;
+        s.inverse = (double)INFINITY;
     else if ((real)s.inverse == 0)
         s.inverse = FL_BITS == 32 ? 0x1p-149 : 0x1p-1074;
     else
@@ -42,10 +44,11 @@ static NAME(scaling) NAME(scaling_of)(double temperature)
     return s;
 }
 
-static NAME(frame) NAME(frame_of)(double n, const NAME(scaling) * s)
+static NAME(frame) NAME(frame_of)(double n, const NAME(scaling) *s)
 {
     const real inverse = (real)s->inverse;
-    const real inverse_lo = (real)((s->inverse - (double)inverse) + s->inverse_lo);
+    const real inverse_lo =
+        isinf(inverse) ? 0 : (real)((s->inverse - (double)inverse) + s->inverse_lo);
     return (NAME(frame)){
         .min = v_set1((real)((n - (EXPONENT_BIAS + FRAME_SHIFT)) * 0x1.62e42fefa39efp-1)),
         .magic = v_set1((real)((double)ROUND_MAGIC + EXPONENT_BIAS + FRAME_SHIFT - n)),
@@ -110,23 +113,27 @@ typedef struct {
     f64v hi[FOLD_VECS], lo[FOLD_VECS];
 } NAME(fold_sum);
 
-FL_INLINE void NAME(fold)(NAME(fold_sum) * sum, const vec *lanes)
+/* Adds the four registers k of a span. */
+FL_INLINE void NAME(fold)(NAME(fold_sum) *sum, int k, const vec *y)
 {
 #if FL_BITS == 64
-    for (int k = 0; k < GROUP; ++k) {
-        const int i = k % FOLD_VECS;
-        const pair_f64 s = two_sum_f64(sum->hi[i], lanes[k]);
+    const int i = k % FOLD_VECS;
+    for (int q = 0; q < 4; ++q) {
+        const pair_f64 s = two_sum_f64(sum->hi[i], y[q]);
         sum->hi[i] = s.hi;
         sum->lo[i] = v_add(sum->lo[i], s.lo);
     }
 #else
-    for (int k = 0; k < 2 * GROUP; ++k)
-        sum->hi[k % FOLD_VECS] = v_add(sum->hi[k % FOLD_VECS], v_half(lanes[k / 2], k % 2));
+    const vec lanes = v_add(v_add(y[0], y[1]), v_add(y[2], y[3]));
+    for (int half = 0; half < 2; ++half) {
+        const int i = (2 * k + half) % FOLD_VECS;
+        sum->hi[i] = v_add(sum->hi[i], v_half(lanes, half));
+    }
 #endif
 }
 
 /* Lane i and lane i + half, until one is left. */
-FL_INLINE void NAME(fold_lanes)(const NAME(fold_sum) * sum, double *rest, double *rest_lo)
+FL_INLINE void NAME(fold_lanes)(const NAME(fold_sum) *sum, double *rest, double *rest_lo)
 {
     double hi[FOLD_LANES], lo[FOLD_LANES];
     for (int i = 0; i < FOLD_VECS; ++i) {
@@ -150,58 +157,55 @@ FL_INLINE void NAME(fold_lanes)(const NAME(fold_sum) * sum, double *rest, double
  * that equal max, how many those are, and, where `store`, each of them into e (which may be
  * x). `ahead` is memory that the next block will want.
  */
-FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const NAME(frame) * frame_,
-                               NAME(state) * part, const real *ahead, real *e, int store,
-                               int scaled)
+FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const NAME(frame) *frame_,
+                               NAME(state) *part, const real *ahead, real *e, int store, int scaled)
 {
     const NAME(frame) frame = *frame_;
     const vec max = v_set1(part->max);
-    const vec one = v_set1((real)1), zero = v_set1((real)0);
-    const vec least = v_set1((real)-INFINITY);
+    const vec zero = v_set1((real)0), least = v_set1((real)-INFINITY);
     NAME(fold_sum) sum;
     for (int i = 0; i < FOLD_VECS; ++i)
         sum.hi[i] = sum.lo[i] = v_set1(0.0);
     vec others = zero;
-    for (ptrdiff_t begin = 0; begin < n; begin += FOLD_SPAN) {
-        const ptrdiff_t end = n - begin < FOLD_SPAN ? n : begin + FOLD_SPAN;
-        vec lanes[GROUP];
-        for (int k = 0; k < GROUP; ++k)
-            lanes[k] = zero;
-        ptrdiff_t j = begin;
-        for (; j + LANES <= end; j += LANES) {
-            FL_PREFETCH(ahead + j);
-            FL_PREFETCH(ahead + j + LANES / 2);
-            for (int k = 0; k < GROUP; ++k) {
-                const vec logit = v_load(x + j + k * WIDTH);
-                const vec y = NAME(exp)(logit, &frame, scaled);
+    ptrdiff_t j = 0;
+    for (; j + FOLD_SPAN <= n; j += FOLD_SPAN) {
+        for (int k = 0; k < GROUP; ++k) {
+            vec y[4];
+            for (int q = 0; q < 4; ++q) {
+                const ptrdiff_t at = j + q * LANES + k * WIDTH;
+                if (at % (64 / (int)sizeof(real)) == 0)
+                    FL_PREFETCH(ahead + at);
+                const vec logit = v_load(x + at);
+                y[q] = NAME(exp)(logit, &frame, scaled);
                 if (store)
-                    v_store(e + j + k * WIDTH, y);
-                lanes[k] = v_add_if(v_ne(logit, max), lanes[k], y);
-                others = v_add_if(v_ne(logit, max), others, one);
+                    v_store(e + at, y[q]);
+                y[q] = v_keep(v_ne(logit, max), y[q]);
+                others = v_count(v_ne(logit, max), others);
             }
+            NAME(fold)(&sum, k, y);
         }
-        for (int k = 0; j + k * WIDTH < end; ++k) {
-            const ptrdiff_t left = end - j - k * WIDTH;
-            const vec logit = v_load_part(x + j + k * WIDTH, left, least);
-            const vec y = NAME(exp)(logit, &frame, scaled);
+    }
+    for (int k = 0; k < GROUP && j + k * WIDTH < n; ++k) {
+        vec y[4] = {zero, zero, zero, zero};
+        for (int q = 0; q < 4 && j + q * LANES + k * WIDTH < n; ++q) {
+            const ptrdiff_t at = j + q * LANES + k * WIDTH;
+            const vec logit = v_load_part(x + at, n - at, least);
+            y[q] = NAME(exp)(logit, &frame, scaled);
             if (store)
-                v_store_part(e + j + k * WIDTH, left, y);
-            lanes[k] = v_add_if(v_ne(logit, max), lanes[k], y);
-            others = v_add_if(v_ne(logit, max), others, one);
+                v_store_part(e + at, n - at, y[q]);
+            y[q] = v_keep(v_ne(logit, max), y[q]);
+            others = v_count(v_ne(logit, max), others);
         }
-        NAME(fold)(&sum, lanes);
+        NAME(fold)(&sum, k, y);
     }
     NAME(fold_lanes)(&sum, &part->rest, &part->rest_lo);
-    real count[WIDTH];
-    v_store(count, others);
-    part->equal = (double)((n + WIDTH - 1) / WIDTH * WIDTH);
-    for (int i = 0; i < WIDTH; ++i)
-        part->equal -= (double)count[i];
+    /* What fills the last register is -inf, which is not equal. */
+    part->equal = (double)((n + WIDTH - 1) / WIDTH * WIDTH - v_counted(others));
 }
 
 /* The four bodies that sum_block is compiled to. */
-static void NAME(sum_block_as)(const real *x, ptrdiff_t n, const NAME(frame) * frame,
-                               NAME(state) * part, const real *ahead, real *e, int scaled)
+static void NAME(sum_block_as)(const real *x, ptrdiff_t n, const NAME(frame) *frame,
+                               NAME(state) *part, const real *ahead, real *e, int scaled)
 {
     if (e && scaled)
         NAME(sum_block)(x, n, frame, part, ahead, e, 1, 1);
@@ -213,14 +217,16 @@ static void NAME(sum_block_as)(const real *x, ptrdiff_t n, const NAME(frame) * f
         NAME(sum_block)(x, n, frame, part, ahead, e, 0, 0);
 }
 
-static pair_f64 NAME(scaled_logit)(real x, const NAME(scaling) * s)
+static pair_f64 NAME(scaled_logit)(real x, const NAME(scaling) *s)
 {
     const double d = (double)(x - s->offset);
+    if (d == 0) /* also where 1 / temperature is infinite, and the frame's offset this logit */
+        return (pair_f64){v_set1(d), v_set1(0.0)};
     const double hi = d * s->inverse;
     return (pair_f64){v_set1(hi), v_set1(fma(d, s->inverse, -hi) + d * s->inverse_lo)};
 }
 
-static row_state NAME(as_row_state)(const NAME(state) * s, const NAME(scaling) * scaling)
+static row_state NAME(as_row_state)(const NAME(state) *s, const NAME(scaling) *scaling)
 {
     const scaling_f64 logits_are_scaled_already = {1, 1, 0, 0, 0};
     return (row_state){
@@ -238,7 +244,7 @@ static double NAME(exact_pow2)(double n)
 }
 
 /* Joins b, the state of the piece that follows, into a. The smaller maximum is rest. */
-static void NAME(merge)(NAME(state) * a, const NAME(state) * b, const NAME(scaling) * scaling)
+static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling) *scaling)
 {
     if (a->max == b->max) {
         a->equal += b->equal;
@@ -266,6 +272,18 @@ static void NAME(merge)(NAME(state) * a, const NAME(state) * b, const NAME(scali
     a->rest = s;
 }
 
+/* The exponent of exp((x - offset) / temperature), before rounding. */
+static double NAME(exponent)(real x, const NAME(scaling) *s)
+{
+    return (double)(x - s->offset) / s->temperature * 0x1.71547652b82fep+0;
+}
+
+/* Whether that is too far out for a frame; so is all, where 1 / temperature is infinite. */
+static int NAME(is_far)(real x, const NAME(scaling) *s)
+{
+    return !(fabs(NAME(exponent)(x, s)) <= (double)FRAME_MAX) || isinf(s->inverse);
+}
+
 /*
  * Sweeps a row into its state. `e` is NULL, or the place for the exponentials of a row of at
  * most BLOCK classes, in the row's final frame.
@@ -274,8 +292,8 @@ static void NAME(merge)(NAME(state) * a, const NAME(state) * b, const NAME(scali
  * the frame would lose bits. Its largest logit m is then found first; either m is not far
  * out, and is taken for all blocks, or x - m is exact for every x near enough to m to matter.
  */
-static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n,
-                               NAME(scaling) * scaling, real *buffer, real *e, const real *next)
+static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAME(scaling) *scaling,
+                               real *buffer, real *e, const real *next)
 {
     const NAME(state) empty = {.max = (real)-INFINITY};
     NAME(state) row = empty;
@@ -295,9 +313,7 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n,
                 row.rest = (double)NAN;
             continue;
         }
-        const double exponent = (double)(part.max - scaling->offset) / scaling->temperature *
-                                0x1.71547652b82fep+0;
-        if (!huge && fabs(exponent) > (double)FRAME_MAX) {
+        if (!huge && NAME(is_far)(part.max, scaling)) {
             huge = 1;
             row = empty;
             for (ptrdiff_t i = 0; i < n; i += BLOCK) {
@@ -306,15 +322,14 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n,
                     NAME(block_max)(NAME(take)(x + i * stride, stride, rest, buffer), rest);
                 row.max = m > row.max ? m : row.max;
             }
-            if (fabs((double)row.max / scaling->temperature * 0x1.71547652b82fep+0) >
-                (double)FRAME_MAX) {
+            if (NAME(is_far)(row.max, scaling)) {
                 scaling->offset = row.max;
                 scaling->scaled = 1;
             }
             j = -BLOCK;
             continue;
         }
-        part.n = (exponent + 0x1.8p52) - 0x1.8p52;
+        part.n = (NAME(exponent)(part.max, scaling) + 0x1.8p52) - 0x1.8p52;
         if (huge)
             row.n = part.n;
         const NAME(frame) frame = NAME(frame_of)(part.n, scaling);
@@ -327,10 +342,10 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n,
 
 /* Whether the normaliser is no number that a finish could compute: the row is NaN, or its
    largest logit infinite. */
-FL_INLINE int NAME(is_special)(const NAME(state) * s) { return isnan(s->rest) || isinf(s->max); }
+FL_INLINE int NAME(is_special)(const NAME(state) *s) { return isnan(s->rest) || isinf(s->max); }
 
 /* log(sum(exp(row))) of such a row. */
-FL_INLINE double NAME(special_log)(const NAME(state) * s)
+FL_INLINE double NAME(special_log)(const NAME(state) *s)
 {
     return isnan(s->rest) ? (double)NAN : (double)s->max;
 }
@@ -368,16 +383,46 @@ FL_INLINE NAME(pair) NAME(narrow)(pair_f64 p)
         }                                                                                          \
     } while (0)
 
-/* exp(x) / sum, of exponentials that are stored (`scaled` < 0) or computed again. */
-FL_INLINE void NAME(normalise)(const real *from, real *to, ptrdiff_t n, NAME(pair) inverse,
-                               const NAME(frame) * frame_, int scaled)
+/* What softmax multiplies by, and the probability of the largest logit, which is put in its
+   place: it alone can come near 1, where e * inverse, of a rounded e, could be above 1. */
+typedef struct {
+    NAME(pair) inverse;
+    vec e_max, largest;
+} NAME(normaliser);
+
+static NAME(normaliser) NAME(normaliser_of)(const NAME(state) *s, const NAME(scaling) *scaling,
+                                            const NAME(frame) *frame)
 {
+    const row_state state = NAME(as_row_state)(s, scaling);
+    const vec max = v_set1(s->max);
+    return (NAME(normaliser)){
+        .inverse = NAME(narrow)(finish_inverse(&state)),
+        .e_max = scaling->scaled ? NAME(exp)(max, frame, 1) : NAME(exp)(max, frame, 0),
+        .largest = NAME(narrow)(finish_largest(&state)).hi,
+    };
+}
+
+FL_INLINE vec NAME(normalised)(vec e, const NAME(normaliser) *by)
+{
+    const vec p = v_fma(e, by->inverse.hi, v_mul(e, by->inverse.lo));
+    return v_select(v_gt(by->e_max, e), p, by->largest);
+}
+
+/* exp(x) / sum, of exponentials that are stored ... */
+static void NAME(normalise_stored)(real *e, ptrdiff_t n, const NAME(normaliser) *by_)
+{
+    const NAME(normaliser) by = *by_;
+    FOR_EACH_REGISTER(e, e, n, v_set1((real)0), y = NAME(normalised)(x, &by));
+}
+
+/* ... or computed again. */
+FL_INLINE void NAME(normalise)(const real *from, real *to, ptrdiff_t n, const NAME(normaliser) *by_,
+                               const NAME(frame) *frame_, int scaled)
+{
+    const NAME(normaliser) by = *by_;
     const NAME(frame) frame = *frame_;
-    const vec fill = v_set1((real)-INFINITY);
-    FOR_EACH_REGISTER(from, to, n, fill, {
-        const vec e = scaled < 0 ? x : NAME(exp)(x, &frame, scaled);
-        y = v_fma(e, inverse.hi, v_mul(e, inverse.lo));
-    });
+    FOR_EACH_REGISTER(from, to, n, v_set1((real)-INFINITY),
+                      y = NAME(normalised)(NAME(exp)(x, &frame, scaled), &by));
 }
 
 static void NAME(softmax)(const fl_rows *rows)
@@ -396,11 +441,10 @@ static void NAME(softmax)(const fl_rows *rows)
             NAME(fill)(out, os, n, (real)NAN);
             continue;
         }
-        const row_state state = NAME(as_row_state)(&s, &scaling);
-        const NAME(pair) inverse = NAME(narrow)(finish_inverse(&state));
         const NAME(frame) frame = NAME(frame_of)(s.n, &scaling);
+        const NAME(normaliser) by = NAME(normaliser_of)(&s, &scaling, &frame);
         if (e) {
-            NAME(normalise)(e, e, n, inverse, &frame, -1);
+            NAME(normalise_stored)(e, n, &by);
             NAME(put)(e, out, os, n);
             continue;
         }
@@ -409,9 +453,9 @@ static void NAME(softmax)(const fl_rows *rows)
             const real *from = NAME(take)(x + j * xs, xs, length, in_buffer);
             real *to = NAME(place)(out + j * os, os, out_buffer);
             if (scaling.scaled)
-                NAME(normalise)(from, to, length, inverse, &frame, 1);
+                NAME(normalise)(from, to, length, &by, &frame, 1);
             else
-                NAME(normalise)(from, to, length, inverse, &frame, 0);
+                NAME(normalise)(from, to, length, &by, &frame, 0);
             NAME(put)(to, out + j * os, os, length);
         }
     }
@@ -419,16 +463,16 @@ static void NAME(softmax)(const fl_rows *rows)
 
 /* (x - max) / temperature - log, two terms of one sign. */
 FL_INLINE void NAME(log_block)(const real *from, real *to, ptrdiff_t n, vec max, vec log,
-                               const NAME(frame) * frame_, int scaled)
+                               const NAME(frame) *frame_, int scaled)
 {
     const NAME(frame) frame = *frame_;
     FOR_EACH_REGISTER(from, to, n, max, {
-        y = v_sub(x, max);
+        const vec d = v_sub(x, max);
+        y = v_sub(d, log);
         if (scaled) {
-            const vec lo = v_mul(v_max(v_set1(-REAL_MAX), y), frame.inverse_lo);
-            y = v_fma(y, frame.inverse, v_sub(lo, log));
-        } else {
-            y = v_sub(y, log);
+            const vec lo = v_mul(v_max(v_set1(-REAL_MAX), d), frame.inverse_lo);
+            const vec quotient = v_fma(d, frame.inverse, v_sub(lo, log));
+            y = v_select(v_ne(d, v_set1((real)0)), quotient, y);
         }
     });
 }
@@ -508,7 +552,7 @@ static void NAME(cross_entropy)(const fl_rows *rows)
             *out = (double)NAN;
             continue;
         }
-        if (target == (real)-INFINITY) {
+        if (isinf((double)s.max - (double)target)) {
             *out = (double)INFINITY;
             continue;
         }

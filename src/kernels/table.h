@@ -32,16 +32,17 @@
 #define FL_PASTE(a, b) FL_PASTE_(a, b)
 
 #define KERNELS(type)                                                                              \
-    {softmax_##type, log_softmax_##type, logsumexp_##type,  cross_entropy_##type,                  \
+    {softmax_##type, log_softmax_##type, logsumexp_##type, cross_entropy_##type,                   \
      sigmoid_##type, log_sigmoid_##type, softplus_##type}
 
 #define PROBE(op) {#op, probe_##op##_f32, probe_##op##_f64}
 static const fl_probe probes[] = {
-    PROBE(load),   PROBE(set1),   PROBE(add),       PROBE(sub),        PROBE(mul),
-    PROBE(div),    PROBE(fma),    PROBE(max),       PROBE(abs),        PROBE(ne),
-    PROBE(gt),     PROBE(select), PROBE(add_if),    PROBE(pow2),       PROBE(ilogb),
-    PROBE(hmax),   PROBE(half),   PROBE(load_part), PROBE(store_part), {NULL, NULL, NULL},
+    PROBE(load),        PROBE(set1),   PROBE(add),  PROBE(sub),       PROBE(mul),
+    PROBE(div),         PROBE(fma),    PROBE(max),  PROBE(abs),       PROBE(ne),
+    PROBE(gt),          PROBE(select), PROBE(keep), PROBE(count),     PROBE(pow2),
+    PROBE(ilogb),       PROBE(hmax),   PROBE(half), PROBE(load_part), PROBE(store_part),
+    {NULL, NULL, NULL},
 };
 
-const fl_table FL_PASTE(fl_table_, FL_TABLE) = {
-    FL_STRING(FL_TABLE), KERNELS(f32), KERNELS(f64), probes};
+const fl_table FL_PASTE(fl_table_, FL_TABLE) = {FL_STRING(FL_TABLE), KERNELS(f32), KERNELS(f64),
+                                                probes};

@@ -92,10 +92,10 @@ typedef struct {
         P##m r;                                                                                    \
         FL_EACH(W, a.lane[i] > b.lane[i]);                                                         \
     }                                                                                              \
-    FL_INLINE P##v P##_add_if(P##m m, P##v a, P##v b)                                              \
+    FL_INLINE P##v P##_keep(P##m m, P##v a)                                                        \
     {                                                                                              \
         P##v r;                                                                                    \
-        FL_EACH(W, m.lane[i] ? a.lane[i] + b.lane[i] : a.lane[i]);                                 \
+        FL_EACH(W, m.lane[i] ? a.lane[i] : 0);                                                     \
     }                                                                                              \
     FL_INLINE P##v P##_select(P##m m, P##v a, P##v b)                                              \
     {                                                                                              \
@@ -117,7 +117,7 @@ typedef struct {
     FL_INLINE P##v P##_abs(P##v a)                                                                 \
     {                                                                                              \
         P##v r;                                                                                    \
-        FL_EACH(W, P##_from_bits(P##_bits(a.lane[i]) & ((U)-1 >> 1)));                             \
+        FL_EACH(W, P##_from_bits(P##_bits(a.lane[i]) & ((U) - 1 >> 1)));                           \
     }                                                                                              \
     FL_INLINE P##v P##_pow2(P##v t)                                                                \
     {                                                                                              \
@@ -129,6 +129,18 @@ typedef struct {
         const int bias = (1 << (sizeof(T) * 8 - 2 - (M))) - 1;                                     \
         P##v r;                                                                                    \
         FL_EACH(W, (T)((int)(P##_bits(a.lane[i]) >> (M)) - bias));                                 \
+    }                                                                                              \
+    FL_INLINE P##v P##_count(P##m m, P##v c)                                                       \
+    {                                                                                              \
+        P##v r;                                                                                    \
+        FL_EACH(W, P##_from_bits(P##_bits(c.lane[i]) + (U)(m.lane[i] != 0)));                      \
+    }                                                                                              \
+    FL_INLINE ptrdiff_t P##_counted(P##v c)                                                        \
+    {                                                                                              \
+        ptrdiff_t n = 0;                                                                           \
+        for (int i = 0; i < (W); ++i)                                                              \
+            n += (ptrdiff_t)P##_bits(c.lane[i]);                                                   \
+        return n;                                                                                  \
     }                                                                                              \
     FL_INLINE T P##_hmax(P##v a)                                                                   \
     {                                                                                              \

@@ -10,7 +10,10 @@
  *   v_max(a, b)                a > b ? a : b, so b where either is NaN
  *   v_abs                      clears the sign
  *   v_ne, v_gt                 masks; with NaN v_ne is true and v_gt is false
- *   v_add_if(m, a, b)          a + b where m, else a; a must not be -0
+ *   v_keep(m, a)               a where m, else +0
+ *   v_count(m, c)              counter c, which begins as 0.0, with one more in each lane of m;
+ *                              its lanes are integers, and no numbers
+ *   v_counted(c)               the sum of the counts
  *   v_select(m, a, b)          a where m, else b
  *   v_pow2(t)                  t = 1.5 * 2^(mantissa bits) + i, 0 <= i < 2 * bias: the number
  *                              whose exponent field is i: 2^(i - bias), and 0 for i = 0
@@ -20,8 +23,11 @@
  */
 #define FL_OVERLOAD(op, a) _Generic((a), f32v: f32_##op, f64v: f64_##op)
 #define FL_OVERLOAD_POINTER(op, p)                                                                 \
-    _Generic((p), float *: f32_##op, const float *: f32_##op, double *: f64_##op,                  \
-             const double *: f64_##op)
+    _Generic((p),                                                                                  \
+        float *: f32_##op,                                                                         \
+        const float *: f32_##op,                                                                   \
+        double *: f64_##op,                                                                        \
+        const double *: f64_##op)
 
 #define v_set1(s) _Generic((s), float: f32_set1, double: f64_set1)(s)
 #define v_load(p) FL_OVERLOAD_POINTER(load, p)(p)
@@ -37,7 +43,9 @@
 #define v_abs(a) FL_OVERLOAD(abs, a)(a)
 #define v_ne(a, b) FL_OVERLOAD(ne, a)(a, b)
 #define v_gt(a, b) FL_OVERLOAD(gt, a)(a, b)
-#define v_add_if(m, a, b) FL_OVERLOAD(add_if, a)(m, a, b)
+#define v_keep(m, a) FL_OVERLOAD(keep, a)(m, a)
+#define v_count(m, c) FL_OVERLOAD(count, c)(m, c)
+#define v_counted(c) FL_OVERLOAD(counted, c)(c)
 #define v_select(m, a, b) FL_OVERLOAD(select, a)(m, a, b)
 #define v_pow2(t) FL_OVERLOAD(pow2, t)(t)
 #define v_ilogb(a) FL_OVERLOAD(ilogb, a)(a)
