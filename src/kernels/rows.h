@@ -15,6 +15,8 @@
 #define FOLD_SPAN (4 * LANES)
 #define FOLD_LANES 8
 #define FOLD_VECS (FOLD_LANES / FL_WIDTH_F64)
+/* Rows that are finished together. */
+#define BATCH FL_WIDTH_F64
 
 /* What a piece of a row amounts to. */
 typedef struct {
@@ -217,23 +219,42 @@ static void NAME(sum_block_as)(const real *x, ptrdiff_t n, const NAME(frame) *fr
         NAME(sum_block)(x, n, frame, part, ahead, e, 0, 0);
 }
 
-static pair_f64 NAME(scaled_logit)(real x, const NAME(scaling) *s)
-{
-    const double d = (double)(x - s->offset);
-    if (d == 0) /* also where 1 / temperature is infinite, and the frame's offset this logit */
-        return (pair_f64){v_set1(d), v_set1(0.0)};
-    const double hi = d * s->inverse;
-    return (pair_f64){v_set1(hi), v_set1(fma(d, s->inverse, -hi) + d * s->inverse_lo)};
-}
+/* A row after its first sweep, with the scaling that it turned out to need. */
+typedef struct {
+    NAME(state) state;
+    NAME(scaling) scaling;
+} NAME(swept);
 
-static row_state NAME(as_row_state)(const NAME(state) *s, const NAME(scaling) *scaling)
+/* One row per lane, so that their finishes share one latency. Lanes beyond n hold anything. */
+static row_state NAME(as_row_state)(const NAME(swept) *rows, int n)
 {
-    const scaling_f64 logits_are_scaled_already = {1, 1, 0, 0, 0};
+    double max[BATCH], max_lo[BATCH], equal[BATCH], rest[BATCH], rest_lo[BATCH], exponent[BATCH];
+    for (int i = 0; i < BATCH; ++i) {
+        const NAME(swept) *row = rows + (i < n ? i : 0);
+        const double d = (double)(row->state.max - row->scaling.offset);
+        /* Of 0 also where 1 / temperature is infinite. */
+        max[i] = d == 0 ? d : d * row->scaling.inverse;
+        max_lo[i] =
+            d == 0 ? 0 : fma(d, row->scaling.inverse, -max[i]) + d * row->scaling.inverse_lo;
+        equal[i] = row->state.equal;
+        rest[i] = row->state.rest;
+        rest_lo[i] = row->state.rest_lo;
+        exponent[i] = row->state.n;
+    }
+    const f64v n_v = v_load(exponent);
+    const f64v bias = v_set1(1023.0 + FRAME_SHIFT), zero = v_set1(0.0);
     return (row_state){
-        .max = NAME(scaled_logit)(s->max, scaling),
-        .equal = v_set1(s->equal),
-        .rest = {v_set1(s->rest), v_set1(s->rest_lo)},
-        .frame = frame_of_f64(s->n, &logits_are_scaled_already),
+        .max = {v_load(max), v_load(max_lo)},
+        .equal = v_load(equal),
+        .rest = {v_load(rest), v_load(rest_lo)},
+        .frame =
+            {
+                .min = v_mul(v_sub(n_v, bias), v_set1(0x1.62e42fefa39efp-1)),
+                .magic = v_sub(v_add(v_set1(0x1.8p52), bias), n_v),
+                .offset = zero,
+                .inverse = zero,
+                .inverse_lo = zero,
+            },
     };
 }
 
@@ -258,7 +279,8 @@ static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling
     const NAME(state) high = a->max < b->max ? *b : *a;
     double rest = low.rest, rest_lo = low.rest_lo;
     if (low.equal > 0) {
-        row_state s = NAME(as_row_state)(&low, scaling);
+        const NAME(swept) piece = {low, *scaling};
+        row_state s = NAME(as_row_state)(&piece, 1);
         s.equal = v_add(s.equal, v_set1(1.0));
         const pair_f64 all = whole_rest(&s, exp_pair_f64(s.max, &s.frame));
         rest = v_first(all.hi);
@@ -356,12 +378,27 @@ FL_INLINE void NAME(fill)(real *out, ptrdiff_t stride, ptrdiff_t n, real value)
         out[i * stride] = value;
 }
 
-/* A float64 pair as a pair of the element type, one register each. */
-FL_INLINE NAME(pair) NAME(narrow)(pair_f64 p)
+/* Rows to sweep before the first of them is swept again: together one block, so that what the
+   first sweep read or wrote is still in the L1 cache. */
+static int NAME(batch_of)(ptrdiff_t n_classes)
 {
-    const real hi = (real)v_first(p.hi);
-    const double lo = (v_first(p.hi) - (double)hi) + v_first(p.lo);
-    return (NAME(pair)){v_set1(hi), v_set1((real)lo)};
+    const ptrdiff_t fit = n_classes > 0 ? BLOCK / 2 / n_classes : BATCH;
+    return fit < 1 ? 1 : fit > BATCH ? BATCH : (int)fit;
+}
+
+/* The first sweep of rows [begin, begin + n) of a call; NULL, or the first one's e of `sweep`,
+   with the stride from row to row. */
+static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int n,
+                              const NAME(scaling) *common, real *buffer, real *e, ptrdiff_t e_row,
+                              NAME(swept) *swept)
+{
+    for (int b = 0; b < n; ++b) {
+        const real *x = (const real *)rows->x + (begin + b) * rows->x_row;
+        const int last = begin + b + 1 == rows->n_rows || rows->x_class != 1;
+        swept[b].scaling = *common;
+        swept[b].state = NAME(sweep)(x, rows->x_class, rows->n_classes, &swept[b].scaling, buffer,
+                                     e ? e + b * e_row : NULL, last ? x : x + rows->x_row);
+    }
 }
 
 /* Visits a contiguous block register by register: BODY sets y from x, of which `fill` stands
@@ -386,25 +423,25 @@ FL_INLINE NAME(pair) NAME(narrow)(pair_f64 p)
 /* What softmax multiplies by, and the probability of the largest logit, which is put in its
    place: it alone can come near 1, where e * inverse, of a rounded e, could be above 1. */
 typedef struct {
-    NAME(pair) inverse;
-    vec e_max, largest;
+    vec inverse, inverse_lo, e_max, largest;
 } NAME(normaliser);
 
-static NAME(normaliser) NAME(normaliser_of)(const NAME(state) *s, const NAME(scaling) *scaling,
-                                            const NAME(frame) *frame)
+static NAME(normaliser) NAME(normaliser_of)(const NAME(swept) *row, const NAME(frame) *frame,
+                                            double inverse, double inverse_lo, double largest)
 {
-    const row_state state = NAME(as_row_state)(s, scaling);
-    const vec max = v_set1(s->max);
+    const vec max = v_set1(row->state.max);
+    const real hi = (real)inverse;
     return (NAME(normaliser)){
-        .inverse = NAME(narrow)(finish_inverse(&state)),
-        .e_max = scaling->scaled ? NAME(exp)(max, frame, 1) : NAME(exp)(max, frame, 0),
-        .largest = NAME(narrow)(finish_largest(&state)).hi,
+        .inverse = v_set1(hi),
+        .inverse_lo = v_set1((real)((inverse - (double)hi) + inverse_lo)),
+        .e_max = row->scaling.scaled ? NAME(exp)(max, frame, 1) : NAME(exp)(max, frame, 0),
+        .largest = v_set1((real)largest),
     };
 }
 
 FL_INLINE vec NAME(normalised)(vec e, const NAME(normaliser) *by)
 {
-    const vec p = v_fma(e, by->inverse.hi, v_mul(e, by->inverse.lo));
+    const vec p = v_fma(e, by->inverse, v_mul(e, by->inverse_lo));
     return v_select(v_gt(by->e_max, e), p, by->largest);
 }
 
@@ -425,38 +462,60 @@ FL_INLINE void NAME(normalise)(const real *from, real *to, ptrdiff_t n, const NA
                       y = NAME(normalised)(NAME(exp)(x, &frame, scaled), &by));
 }
 
+/* The second sweep of one row. `e`: its exponentials, if it has been one block. */
+static void NAME(finish_softmax)(const real *x, ptrdiff_t xs, real *out, ptrdiff_t os, ptrdiff_t n,
+                                 real *e, const NAME(frame) *frame, const NAME(normaliser) *by,
+                                 int scaled)
+{
+    real in_buffer[BLOCK], out_buffer[BLOCK];
+    if (e) {
+        NAME(normalise_stored)(e, n, by);
+        NAME(put)(e, out, os, n);
+        return;
+    }
+    for (ptrdiff_t j = 0; j < n; j += BLOCK) {
+        const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
+        const real *from = NAME(take)(x + j * xs, xs, length, in_buffer);
+        real *to = NAME(place)(out + j * os, os, out_buffer);
+        if (scaled)
+            NAME(normalise)(from, to, length, by, frame, 1);
+        else
+            NAME(normalise)(from, to, length, by, frame, 0);
+        NAME(put)(to, out + j * os, os, length);
+    }
+}
+
 static void NAME(softmax)(const fl_rows *rows)
 {
     const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;
     const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
-    real in_buffer[BLOCK], out_buffer[BLOCK];
-    for (ptrdiff_t i = 0; i < rows->n_rows; ++i) {
+    const int batch = NAME(batch_of)(n);
+    real buffer[BLOCK], spread[BLOCK]; /* the latter for batch * n exponentials, if os != 1 */
+    for (ptrdiff_t i = 0; i < rows->n_rows; i += batch) {
+        const int count = rows->n_rows - i < batch ? (int)(rows->n_rows - i) : batch;
         const real *x = (const real *)rows->x + i * rows->x_row;
         real *out = (real *)rows->out + i * rows->out_row;
-        const real *next = i + 1 < rows->n_rows && xs == 1 ? x + rows->x_row : x;
-        real *e = n <= BLOCK ? NAME(place)(out, os, out_buffer) : NULL;
-        NAME(scaling) scaling = common;
-        const NAME(state) s = NAME(sweep)(x, xs, n, &scaling, in_buffer, e, next);
-        if (NAME(is_special)(&s)) {
-            NAME(fill)(out, os, n, (real)NAN);
-            continue;
-        }
-        const NAME(frame) frame = NAME(frame_of)(s.n, &scaling);
-        const NAME(normaliser) by = NAME(normaliser_of)(&s, &scaling, &frame);
-        if (e) {
-            NAME(normalise_stored)(e, n, &by);
-            NAME(put)(e, out, os, n);
-            continue;
-        }
-        for (ptrdiff_t j = 0; j < n; j += BLOCK) {
-            const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-            const real *from = NAME(take)(x + j * xs, xs, length, in_buffer);
-            real *to = NAME(place)(out + j * os, os, out_buffer);
-            if (scaling.scaled)
-                NAME(normalise)(from, to, length, &by, &frame, 1);
-            else
-                NAME(normalise)(from, to, length, &by, &frame, 0);
-            NAME(put)(to, out + j * os, os, length);
+        real *e = n > BLOCK ? NULL : os == 1 ? out : spread;
+        const ptrdiff_t e_row = os == 1 ? rows->out_row : n;
+        NAME(swept) swept[BATCH];
+        NAME(sweep_batch)(rows, i, count, &common, buffer, e, e_row, swept);
+        const row_state state = NAME(as_row_state)(swept, count);
+        double inverse[BATCH], inverse_lo[BATCH], largest[BATCH];
+        const pair_f64 one_over = finish_inverse(&state);
+        v_store(inverse, one_over.hi);
+        v_store(inverse_lo, one_over.lo);
+        v_store(largest, finish_largest(&state).hi);
+        for (int b = 0; b < count; ++b) {
+            real *to = out + b * rows->out_row;
+            if (NAME(is_special)(&swept[b].state)) {
+                NAME(fill)(to, os, n, (real)NAN);
+                continue;
+            }
+            const NAME(frame) frame = NAME(frame_of)(swept[b].state.n, &swept[b].scaling);
+            const NAME(normaliser) by =
+                NAME(normaliser_of)(swept + b, &frame, inverse[b], inverse_lo[b], largest[b]);
+            NAME(finish_softmax)(x + b * rows->x_row, xs, to, os, n, e ? e + b * e_row : NULL,
+                                 &frame, &by, swept[b].scaling.scaled);
         }
     }
 }
@@ -481,30 +540,34 @@ static void NAME(log_softmax)(const fl_rows *rows)
 {
     const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;
     const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
+    const NAME(frame) divide = NAME(frame_of)(0, &common);
+    const int batch = NAME(batch_of)(n);
     real in_buffer[BLOCK], out_buffer[BLOCK];
-    for (ptrdiff_t i = 0; i < rows->n_rows; ++i) {
-        const real *x = (const real *)rows->x + i * rows->x_row;
-        real *out = (real *)rows->out + i * rows->out_row;
-        const real *next = i + 1 < rows->n_rows && xs == 1 ? x + rows->x_row : x;
-        NAME(scaling) scaling = common;
-        const NAME(state) s = NAME(sweep)(x, xs, n, &scaling, in_buffer, NULL, next);
-        if (NAME(is_special)(&s)) {
-            NAME(fill)(out, os, n, (real)NAN);
-            continue;
-        }
-        const row_state state = NAME(as_row_state)(&s, &scaling);
-        const vec log = NAME(narrow)(finish_log(&state)).hi;
-        const NAME(frame) frame = NAME(frame_of)(s.n, &scaling);
-        const vec max = v_set1(s.max);
-        for (ptrdiff_t j = 0; j < n; j += BLOCK) {
-            const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-            const real *from = NAME(take)(x + j * xs, xs, length, in_buffer);
-            real *to = NAME(place)(out + j * os, os, out_buffer);
-            if (common.scaled)
-                NAME(log_block)(from, to, length, max, log, &frame, 1);
-            else
-                NAME(log_block)(from, to, length, max, log, &frame, 0);
-            NAME(put)(to, out + j * os, os, length);
+    for (ptrdiff_t i = 0; i < rows->n_rows; i += batch) {
+        const int count = rows->n_rows - i < batch ? (int)(rows->n_rows - i) : batch;
+        NAME(swept) swept[BATCH];
+        NAME(sweep_batch)(rows, i, count, &common, in_buffer, NULL, 0, swept);
+        const row_state state = NAME(as_row_state)(swept, count);
+        double log[BATCH];
+        v_store(log, finish_log(&state).hi);
+        for (int b = 0; b < count; ++b) {
+            const real *x = (const real *)rows->x + (i + b) * rows->x_row;
+            real *out = (real *)rows->out + (i + b) * rows->out_row;
+            if (NAME(is_special)(&swept[b].state)) {
+                NAME(fill)(out, os, n, (real)NAN);
+                continue;
+            }
+            const vec max = v_set1(swept[b].state.max), log_v = v_set1((real)log[b]);
+            for (ptrdiff_t j = 0; j < n; j += BLOCK) {
+                const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
+                const real *from = NAME(take)(x + j * xs, xs, length, in_buffer);
+                real *to = NAME(place)(out + j * os, os, out_buffer);
+                if (common.scaled)
+                    NAME(log_block)(from, to, length, max, log_v, &divide, 1);
+                else
+                    NAME(log_block)(from, to, length, max, log_v, &divide, 0);
+                NAME(put)(to, out + j * os, os, length);
+            }
         }
     }
 }
@@ -513,21 +576,23 @@ static void NAME(logsumexp)(const fl_rows *rows)
 {
     const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
     real buffer[BLOCK];
-    for (ptrdiff_t i = 0; i < rows->n_rows; ++i) {
-        const real *x = (const real *)rows->x + i * rows->x_row;
-        real *out = (real *)rows->out + i * rows->out_row;
-        const real *next = i + 1 < rows->n_rows && rows->x_class == 1 ? x + rows->x_row : x;
-        NAME(scaling) scaling = common;
-        const NAME(state) s =
-            NAME(sweep)(x, rows->x_class, rows->n_classes, &scaling, buffer, NULL, next);
-        if (NAME(is_special)(&s)) {
-            *out = (real)NAME(special_log)(&s);
-            continue;
+    for (ptrdiff_t i = 0; i < rows->n_rows; i += BATCH) {
+        const int count = rows->n_rows - i < BATCH ? (int)(rows->n_rows - i) : BATCH;
+        NAME(swept) swept[BATCH];
+        NAME(sweep_batch)(rows, i, count, &common, buffer, NULL, 0, swept);
+        const row_state state = NAME(as_row_state)(swept, count);
+        const pair_f64 log = finish_log(&state);
+        /* A huge row was finished relative to its largest logit. */
+        for (int b = 0; b < count; ++b)
+            swept[b].scaling.offset = 0;
+        const pair_f64 max = NAME(as_row_state)(swept, count).max;
+        double sum[BATCH];
+        v_store(sum, add_pairs(max, log).hi);
+        for (int b = 0; b < count; ++b) {
+            const int special = NAME(is_special)(&swept[b].state);
+            real *out = (real *)rows->out + (i + b) * rows->out_row;
+            *out = (real)(special ? NAME(special_log)(&swept[b].state) : sum[b]);
         }
-        const row_state state = NAME(as_row_state)(&s, &scaling);
-        scaling.offset = 0;
-        const pair_f64 sum = add_pairs(NAME(scaled_logit)(s.max, &scaling), finish_log(&state));
-        *out = (real)v_first(sum.hi);
     }
 }
 
@@ -536,32 +601,32 @@ static void NAME(cross_entropy)(const fl_rows *rows)
 {
     const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
     real buffer[BLOCK];
-    for (ptrdiff_t i = 0; i < rows->n_rows; ++i) {
-        const real *x = (const real *)rows->x + i * rows->x_row;
-        double *out = (double *)rows->out + i * rows->out_row;
-        const real *next = i + 1 < rows->n_rows && rows->x_class == 1 ? x + rows->x_row : x;
-        if (rows->labels[i] == rows->ignore_index) {
-            *out = 0;
-            continue;
+    for (ptrdiff_t i = 0; i < rows->n_rows; i += BATCH) {
+        const int count = rows->n_rows - i < BATCH ? (int)(rows->n_rows - i) : BATCH;
+        NAME(swept) swept[BATCH];
+        NAME(sweep_batch)(rows, i, count, &common, buffer, NULL, 0, swept);
+        double max[BATCH] = {0}, target[BATCH] = {0}, loss[BATCH];
+        for (int b = 0; b < count; ++b) {
+            const int64_t label = rows->labels[i + b];
+            const real *x = (const real *)rows->x + (i + b) * rows->x_row;
+            max[b] = (double)swept[b].state.max;
+            target[b] = label == rows->ignore_index ? 0 : (double)x[label * rows->x_class];
         }
-        NAME(scaling) scaling = common;
-        const NAME(state) s =
-            NAME(sweep)(x, rows->x_class, rows->n_classes, &scaling, buffer, NULL, next);
-        const real target = x[rows->labels[i] * rows->x_class];
-        if (NAME(is_special)(&s)) {
-            *out = (double)NAN;
-            continue;
+        const row_state state = NAME(as_row_state)(swept, count);
+        const pair_f64 log = finish_log(&state);
+        const pair_f64 d = two_sum_f64(v_load(max), v_sub(v_set1(0.0), v_load(target)));
+        const f64v hi = v_mul(d.hi, v_set1(common.inverse));
+        const f64v hi_lo = v_fma(d.hi, v_set1(common.inverse), v_sub(v_set1(0.0), hi));
+        const f64v lo = v_fma(d.hi, v_set1(common.inverse_lo), v_mul(d.lo, v_set1(common.inverse)));
+        v_store(loss, add_pairs((pair_f64){hi, v_add(hi_lo, lo)}, log).hi);
+        for (int b = 0; b < count; ++b) {
+            double *out = (double *)rows->out + (i + b) * rows->out_row;
+            if (rows->labels[i + b] == rows->ignore_index)
+                *out = 0;
+            else if (NAME(is_special)(&swept[b].state))
+                *out = (double)NAN;
+            else
+                *out = isinf(max[b] - target[b]) ? (double)INFINITY : loss[b];
         }
-        if (isinf((double)s.max - (double)target)) {
-            *out = (double)INFINITY;
-            continue;
-        }
-        const row_state state = NAME(as_row_state)(&s, &scaling);
-        const pair_f64 d = two_sum_f64(v_set1((double)s.max), v_set1(-(double)target));
-        const f64v inverse = v_set1(scaling.inverse);
-        const f64v hi = v_mul(d.hi, inverse);
-        const f64v lo = v_fma(d.hi, inverse, v_sub(v_set1(0.0), hi));
-        const f64v lo2 = v_fma(d.hi, v_set1(scaling.inverse_lo), v_mul(d.lo, inverse));
-        *out = v_first(add_pairs((pair_f64){hi, v_add(lo, lo2)}, finish_log(&state)).hi);
     }
 }
