@@ -706,7 +706,7 @@ def test_wrong_axis_raises_what_scipy_raises(name, char):
         np.array(["2020-01-01"], "M8[D]"),
         np.zeros(2, "f4,f4"),
     ],
-    ids=str,
+    ids=["None", "str", "list of str", "dict", "object", "with None", "datetime", "structured"],
 )
 @pytest.mark.parametrize("name", [*REDUCERS, *ELEMENTWISE])
 def test_what_is_no_number_raises_type_error(name, x):

@@ -43,7 +43,27 @@ def show(name, f, low, high, degree, dtype, weight):
         print(f"    {float(c).hex()},")
 
 
+def exp_table():
+    """Eight float32 in the ratio 2^(1/8), the factor they share, and the largest error relative
+    to 2^-24: the one of all first entries that leaves the others nearest to a float32."""
+    first = np.arange(1, 2**0.125, 2.0**-23)
+    exact = np.outer(first, 2.0 ** (np.arange(8) / 8))
+    errors = 2**24 * (exact.astype(np.float32) - exact) / exact
+    # The factor is free to be in the middle of the errors.
+    best = np.argmin(np.ptp(errors, axis=1))
+    middle = (errors[best].min() + errors[best].max()) / 2
+    factor = first[best] * (1 + middle * 2.0**-24)
+    return exact[best].astype(np.float32), factor, np.ptp(errors[best]) / 2
+
+
 def main():
+    table, factor, error = exp_table()
+    print(f"exp table, factor {float(factor).hex()}: error {error:.3f} * 2^-24")
+    for entry in table:
+        print(f"    {float(entry).hex()},")
+    # ln2/16 and a little more.
+    show("exp beside the table", exp_tail, mp.mpf("-0.0445"), mp.mpf("0.0445"), 2, np.float32,
+         lambda r: r**2 / mp.exp(r))  # fmt: skip
     # ln2/2 and a little more, for where the rounded quotient is not the nearest.
     r_max = mp.mpf("0.3475")
     # 1 + f in [sqrt(1/2), sqrt(2)] gives s = f/(2 + f) in +-0.1716.

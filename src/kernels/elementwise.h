@@ -5,12 +5,8 @@
 FL_INLINE NAME(pair) NAME(exp_minus_abs)(vec x)
 {
     /* The frame of exponent 0, and FRAME_SHIFT taken off again; subnormals round once. */
-    const NAME(frame) frame = {
-        .min = v_set1((real)(-(EXPONENT_BIAS + FRAME_SHIFT) * 0x1.62e42fefa39efp-1)),
-        .magic = v_set1((real)(ROUND_MAGIC + EXPONENT_BIAS + FRAME_SHIFT)),
-    };
     const vec zero = v_set1((real)0);
-    const NAME(pair) e = NAME(exp_pair)((NAME(pair)){v_sub(zero, v_abs(x)), zero}, &frame);
+    const NAME(pair) e = NAME(exp_pair)((NAME(pair)){v_sub(zero, v_abs(x)), zero}, zero);
     const vec unshift = v_set1((real)0x1p-64);
     return (NAME(pair)){v_mul(e.hi, unshift), v_mul(e.lo, unshift)};
 }

@@ -6,10 +6,10 @@
  * right to its own last place however confident the row.
  */
 typedef struct {
-    pair_f64 max;    /* (largest logit - offset) / temperature */
-    f64v equal;      /* how many logits equal the largest */
-    pair_f64 rest;   /* the sum of the exponentials of all the others, in the frame */
-    frame_f64 frame; /* the frame of the row, as float64 */
+    pair_f64 max;  /* (largest logit - offset) / temperature */
+    f64v equal;    /* how many logits equal the largest */
+    pair_f64 rest; /* the sum of the exponentials of all the others, in the frame */
+    f64v n;        /* the exponent of the frame */
 } row_state;
 
 FL_INLINE pair_f64 add_pairs(pair_f64 a, pair_f64 b)
@@ -39,7 +39,7 @@ FL_INLINE pair_f64 whole_rest(const row_state *s, pair_f64 e)
 /* 1 / the sum of the exponentials, in the frame. */
 FL_INLINE pair_f64 finish_inverse(const row_state *s)
 {
-    const pair_f64 e = exp_pair_f64(s->max, &s->frame);
+    const pair_f64 e = exp_pair_f64(s->max, s->n);
     const pair_f64 one = {v_set1(1.0), v_set1(0.0)};
     return divide_pairs(one, add_pairs(e, whole_rest(s, e)));
 }
@@ -47,13 +47,13 @@ FL_INLINE pair_f64 finish_inverse(const row_state *s)
 /* The probability of the largest logit. */
 FL_INLINE pair_f64 finish_largest(const row_state *s)
 {
-    const pair_f64 e = exp_pair_f64(s->max, &s->frame);
+    const pair_f64 e = exp_pair_f64(s->max, s->n);
     return divide_pairs(e, add_pairs(e, whole_rest(s, e)));
 }
 
 /* log(the sum of the exponentials / exp(max)): logsumexp - max. */
 FL_INLINE pair_f64 finish_log(const row_state *s)
 {
-    const pair_f64 e = exp_pair_f64(s->max, &s->frame);
+    const pair_f64 e = exp_pair_f64(s->max, s->n);
     return log1p_f64(divide_pairs(whole_rest(s, e), e));
 }

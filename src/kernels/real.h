@@ -7,6 +7,7 @@
 #if FL_BITS == 64
 #define real double
 #define vec f64v
+#define mask f64m
 #define NAME(name) name##_f64
 #define WIDTH FL_WIDTH_F64
 #define LANES FL_LANES_F64
@@ -21,6 +22,8 @@
 #define REAL_MAX 0x1.fffffffffffffp1023
 #define REAL_MIN 0x1p-1022
 #define FRAME_MAX 0x1p40
+#define EXP_STEPS 1
+#define EXP_FACTOR 1.0
 /* exp(r) = 1 + r + r^2 P(r) on |r| <= 0.3475: relative error 2^-59 */
 static const double exp_coefficients_f64[] = {
     0x1.0000000000000p-1,  0x1.555555555555cp-3,  0x1.55555555554d3p-5,  0x1.111111110eae0p-7,
@@ -35,6 +38,7 @@ static const double log_coefficients_f64[] = {
 #elif FL_BITS == 32
 #define real float
 #define vec f32v
+#define mask f32m
 #define NAME(name) name##_f32
 #define WIDTH FL_WIDTH_F32
 #define LANES FL_LANES_F32
@@ -49,6 +53,17 @@ static const double log_coefficients_f64[] = {
 #define REAL_MAX 0x1.fffffep127f
 #define REAL_MIN 0x1p-126f
 #define FRAME_MAX 0x1p15
+#define EXP_STEPS 8
+#define EXP_FACTOR 0x1.16747bf7c5b81p+0
+/* EXP_FACTOR 2^(k/8): relative error 0.046 * 2^-24 */
+static const float exp_table[8] = {
+    0x1.16747cp+0f, 0x1.2fa848p+0f, 0x1.4b2404p+0f, 0x1.691c8ap+0f,
+    0x1.89cb7cp+0f, 0x1.ad6fb4p+0f, 0x1.d44dbcp+0f, 0x1.feb052p+0f,
+};
+/* exp(r) = 1 + r + r^2 (C2 + C3 r + C4 r^2) on |r| <= 0.0445: relative error 2^-32 */
+#define EXP_C2 0x1p-1f
+#define EXP_C3 0x1.555ce8p-3f
+#define EXP_C4 0x1.55391cp-5f
 /* as above: relative error 2^-27.97 */
 static const float exp_coefficients_f32[] = {
     0x1.fffff8p-2f, 0x1.55548cp-3f, 0x1.555b68p-5f, 0x1.123d26p-7f, 0x1.687784p-10f,

@@ -1,6 +1,7 @@
 /* Takes back what real.h defined. */
 #undef real
 #undef vec
+#undef mask
 #undef NAME
 #undef WIDTH
 #undef LANES
@@ -15,4 +16,6 @@
 #undef REAL_MAX
 #undef REAL_MIN
 #undef FRAME_MAX
+#undef EXP_STEPS
+#undef EXP_FACTOR
 #undef GROUP

@@ -15,8 +15,8 @@
 #define FOLD_SPAN (4 * LANES)
 #define FOLD_LANES 8
 #define FOLD_VECS (FOLD_LANES / FL_WIDTH_F64)
-/* Rows that are finished together. */
-#define BATCH FL_WIDTH_F64
+/* Rows that are finished together: enough for the latencies of a finish to overlap. */
+#define BATCH 16
 
 /* What a piece of a row amounts to. */
 typedef struct {
@@ -53,7 +53,7 @@ static NAME(frame) NAME(frame_of)(double n, const NAME(scaling) *s)
         isinf(inverse) ? 0 : (real)((s->inverse - (double)inverse) + s->inverse_lo);
     return (NAME(frame)){
         .min = v_set1((real)((n - (EXPONENT_BIAS + FRAME_SHIFT)) * 0x1.62e42fefa39efp-1)),
-        .magic = v_set1((real)((double)ROUND_MAGIC + EXPONENT_BIAS + FRAME_SHIFT - n)),
+        .magic = v_set1((real)(ROUND_MAGIC + (EXPONENT_BIAS + FRAME_SHIFT - n) * EXP_STEPS)),
         .offset = v_set1(s->offset),
         .inverse = v_set1(inverse),
         .inverse_lo = v_set1(inverse_lo),
@@ -84,22 +84,43 @@ FL_INLINE void NAME(put)(const real *from, real *out, ptrdiff_t stride, ptrdiff_
         out[i * stride] = from[i];
 }
 
+/* Where in a block its largest logit is: at [begin, end), which are whole spans, and maybe in
+   what follows the last whole span. begin > end: only there. */
+typedef struct {
+    ptrdiff_t begin, end;
+} NAME(where);
+
 /* The largest of n numbers, NaN left out; -inf for none. Never -0. */
-static real NAME(block_max)(const real *x, ptrdiff_t n)
+static real NAME(block_max)(const real *x, ptrdiff_t n, NAME(where) *where)
 {
     const vec least = v_set1((real)-INFINITY);
-    vec m[GROUP];
-    for (int k = 0; k < GROUP; ++k)
-        m[k] = least;
+    vec best = least, minus_first = least, last = least;
     ptrdiff_t j = 0;
-    for (; j + LANES <= n; j += LANES)
+    for (; j + FOLD_SPAN <= n; j += FOLD_SPAN) {
+        const vec start = v_set1((real)j), minus_start = v_set1((real)-j);
+        vec m[GROUP];
         for (int k = 0; k < GROUP; ++k)
-            m[k] = v_max(v_load(x + j + k * WIDTH), m[k]);
-    for (int k = 0; j + k * WIDTH < n; ++k)
-        m[k] = v_max(v_load_part(x + j + k * WIDTH, n - j - k * WIDTH, least), m[k]);
-    for (int k = 1; k < GROUP; ++k)
-        m[0] = v_max(m[0], m[k]);
-    return v_hmax(m[0]) + (real)0;
+            m[k] = v_max(v_load(x + j + k * WIDTH), least);
+        for (int q = 1; q < FOLD_SPAN / LANES; ++q)
+            for (int k = 0; k < GROUP; ++k)
+                m[k] = v_max(v_load(x + j + q * LANES + k * WIDTH), m[k]);
+        for (int k = 1; k < GROUP; ++k)
+            m[0] = v_max(m[0], m[k]);
+        minus_first = v_select(v_gt(m[0], best), minus_start, minus_first);
+        last = v_select(v_gt(best, m[0]), last, start);
+        best = v_max(m[0], best);
+    }
+    const vec in_spans = best;
+    for (; j < n; j += WIDTH)
+        best = v_max(v_load_part(x + j, n - j, least), best);
+    const real max = v_hmax(best);
+    const vec max_v = v_set1(max);
+    const real first_span = v_hmax(v_select(v_ne(in_spans, max_v), least, minus_first));
+    const real last_span = v_hmax(v_select(v_ne(in_spans, max_v), least, last));
+    *where = (NAME(where)){n, 0};
+    if (first_span > (real)-INFINITY)
+        *where = (NAME(where)){(ptrdiff_t)-first_span, (ptrdiff_t)last_span + FOLD_SPAN};
+    return max + (real)0;
 }
 
 static int NAME(has_nan)(const real *x, ptrdiff_t stride, ptrdiff_t n)
@@ -116,17 +137,17 @@ typedef struct {
 } NAME(fold_sum);
 
 /* Adds the four registers k of a span. */
-FL_INLINE void NAME(fold)(NAME(fold_sum) *sum, int k, const vec *y)
+FL_INLINE void NAME(fold)(NAME(fold_sum) *sum, int k, const NAME(pair) *y)
 {
 #if FL_BITS == 64
     const int i = k % FOLD_VECS;
     for (int q = 0; q < 4; ++q) {
-        const pair_f64 s = two_sum_f64(sum->hi[i], y[q]);
+        const pair_f64 s = two_sum_f64(sum->hi[i], y[q].hi);
         sum->hi[i] = s.hi;
-        sum->lo[i] = v_add(sum->lo[i], s.lo);
+        sum->lo[i] = v_add(sum->lo[i], v_add(s.lo, y[q].lo));
     }
 #else
-    const vec lanes = v_add(v_add(y[0], y[1]), v_add(y[2], y[3]));
+    const vec lanes = v_add(v_add(y[0].hi, y[1].hi), v_add(y[2].hi, y[3].hi));
     for (int half = 0; half < 2; ++half) {
         const int i = (2 * k + half) % FOLD_VECS;
         sum->hi[i] = v_add(sum->hi[i], v_half(lanes, half));
@@ -154,13 +175,57 @@ FL_INLINE void NAME(fold_lanes)(const NAME(fold_sum) *sum, double *rest, double 
     *rest_lo = lo[0];
 }
 
+FL_INLINE NAME(pair) NAME(keep)(mask m, NAME(pair) a)
+{
+    return (NAME(pair)){v_keep(m, a.hi), v_keep(m, a.lo)};
+}
+
+/* Memory that will be read and written soon, of the extent of what is in hand; harmless anywhere.
+   write may be NULL. */
+typedef struct {
+    const real *read, *write;
+} NAME(ahead);
+
+FL_INLINE void NAME(prefetch_span)(NAME(ahead) ahead, ptrdiff_t j)
+{
+    enum { LINE = 64 / (int)sizeof(real) };
+    for (ptrdiff_t at = j; at < j + FOLD_SPAN; at += LINE)
+        FL_PREFETCH(ahead.read + at);
+    if (ahead.write)
+        for (ptrdiff_t at = j; at < j + FOLD_SPAN; at += LINE)
+            FL_PREFETCH(ahead.write + at);
+}
+
+/* One whole span: its exponentials into e, where `store`, and into the sum, where `all`; else
+   without those of logits that equal max, with the others counted. */
+FL_INLINE void NAME(sum_span)(const real *x, const NAME(frame) *frame, vec max, NAME(fold_sum) *sum,
+                              vec *others, real *e, int all, int store, int scaled)
+{
+    for (int k = 0; k < GROUP; ++k) {
+        NAME(pair) y[4];
+        for (int q = 0; q < 4; ++q) {
+            const int at = q * LANES + k * WIDTH;
+            const vec logit = v_load(x + at);
+            y[q] = NAME(exp)(logit, frame, scaled);
+            if (store)
+                v_store(e + at, y[q].hi);
+            if (!all) {
+                y[q] = NAME(keep)(v_ne(logit, max), y[q]);
+                *others = v_count(v_ne(logit, max), *others);
+            }
+        }
+        NAME(fold)(sum, k, y);
+    }
+}
+
 /*
- * The exponentials of n <= BLOCK contiguous logits in the frame: their sum without those
- * that equal max, how many those are, and, where `store`, each of them into e (which may be
- * x). `ahead` is memory that the next block will want.
+ * The exponentials of n <= BLOCK contiguous logits in the frame: their sum without those of max
+ * and, where `store`, each of them into e (which may be x). Logits are compared with max only
+ * where it can be; how many equal it is counted.
  */
-FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const NAME(frame) *frame_,
-                               NAME(state) *part, const real *ahead, real *e, int store, int scaled)
+FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, NAME(where) where,
+                               const NAME(frame) *frame_, NAME(state) *part, NAME(ahead) ahead,
+                               real *e, int store, int scaled)
 {
     const NAME(frame) frame = *frame_;
     const vec max = v_set1(part->max);
@@ -169,54 +234,48 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const NAME(frame) *fr
     for (int i = 0; i < FOLD_VECS; ++i)
         sum.hi[i] = sum.lo[i] = v_set1(0.0);
     vec others = zero;
-    ptrdiff_t j = 0;
+    ptrdiff_t compared = 0, j = 0;
     for (; j + FOLD_SPAN <= n; j += FOLD_SPAN) {
-        for (int k = 0; k < GROUP; ++k) {
-            vec y[4];
-            for (int q = 0; q < 4; ++q) {
-                const ptrdiff_t at = j + q * LANES + k * WIDTH;
-                if (at % (64 / (int)sizeof(real)) == 0)
-                    FL_PREFETCH(ahead + at);
-                const vec logit = v_load(x + at);
-                y[q] = NAME(exp)(logit, &frame, scaled);
-                if (store)
-                    v_store(e + at, y[q]);
-                y[q] = v_keep(v_ne(logit, max), y[q]);
-                others = v_count(v_ne(logit, max), others);
-            }
-            NAME(fold)(&sum, k, y);
+        NAME(prefetch_span)(ahead, j);
+        if (where.begin <= j && j < where.end) {
+            NAME(sum_span)(x + j, &frame, max, &sum, &others, e + j, 0, store, scaled);
+            compared += FOLD_SPAN;
+        } else {
+            NAME(sum_span)(x + j, &frame, max, &sum, &others, e + j, 1, store, scaled);
         }
     }
     for (int k = 0; k < GROUP && j + k * WIDTH < n; ++k) {
-        vec y[4] = {zero, zero, zero, zero};
+        NAME(pair) y[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
         for (int q = 0; q < 4 && j + q * LANES + k * WIDTH < n; ++q) {
-            const ptrdiff_t at = j + q * LANES + k * WIDTH;
-            const vec logit = v_load_part(x + at, n - at, least);
+            const ptrdiff_t at = j + q * LANES + k * WIDTH, left = n - at;
+            const vec logit = v_load_part(x + at, left, least);
             y[q] = NAME(exp)(logit, &frame, scaled);
             if (store)
-                v_store_part(e + at, n - at, y[q]);
-            y[q] = v_keep(v_ne(logit, max), y[q]);
+                v_store_part(e + at, left, y[q].hi);
+            y[q] = NAME(keep)(v_ne(logit, max), y[q]);
             others = v_count(v_ne(logit, max), others);
+            compared += WIDTH; /* what fills the last register is -inf, which is not equal */
         }
         NAME(fold)(&sum, k, y);
     }
     NAME(fold_lanes)(&sum, &part->rest, &part->rest_lo);
-    /* What fills the last register is -inf, which is not equal. */
-    part->equal = (double)((n + WIDTH - 1) / WIDTH * WIDTH - v_counted(others));
+    part->rest /= EXP_FACTOR;
+    part->equal = (double)(compared - v_counted(others));
 }
 
 /* The four bodies that sum_block is compiled to. */
-static void NAME(sum_block_as)(const real *x, ptrdiff_t n, const NAME(frame) *frame,
-                               NAME(state) *part, const real *ahead, real *e, int scaled)
+static void NAME(sum_block_as)(const real *x, ptrdiff_t n, NAME(where) where,
+                               const NAME(frame) *frame, NAME(state) *part, NAME(ahead) ahead,
+                               real *e, int scaled)
 {
     if (e && scaled)
-        NAME(sum_block)(x, n, frame, part, ahead, e, 1, 1);
+        NAME(sum_block)(x, n, where, frame, part, ahead, e, 1, 1);
     else if (e)
-        NAME(sum_block)(x, n, frame, part, ahead, e, 1, 0);
+        NAME(sum_block)(x, n, where, frame, part, ahead, e, 1, 0);
     else if (scaled)
-        NAME(sum_block)(x, n, frame, part, ahead, e, 0, 1);
+        NAME(sum_block)(x, n, where, frame, part, ahead, e, 0, 1);
     else
-        NAME(sum_block)(x, n, frame, part, ahead, e, 0, 0);
+        NAME(sum_block)(x, n, where, frame, part, ahead, e, 0, 0);
 }
 
 /* A row after its first sweep, with the scaling that it turned out to need. */
@@ -228,8 +287,9 @@ typedef struct {
 /* One row per lane, so that their finishes share one latency. Lanes beyond n hold anything. */
 static row_state NAME(as_row_state)(const NAME(swept) *rows, int n)
 {
-    double max[BATCH], max_lo[BATCH], equal[BATCH], rest[BATCH], rest_lo[BATCH], exponent[BATCH];
-    for (int i = 0; i < BATCH; ++i) {
+    enum { N = FL_WIDTH_F64 };
+    double max[N], max_lo[N], equal[N], rest[N], rest_lo[N], exponent[N];
+    for (int i = 0; i < N; ++i) {
         const NAME(swept) *row = rows + (i < n ? i : 0);
         const double d = (double)(row->state.max - row->scaling.offset);
         /* Of 0 also where 1 / temperature is infinite. */
@@ -241,20 +301,11 @@ static row_state NAME(as_row_state)(const NAME(swept) *rows, int n)
         rest_lo[i] = row->state.rest_lo;
         exponent[i] = row->state.n;
     }
-    const f64v n_v = v_load(exponent);
-    const f64v bias = v_set1(1023.0 + FRAME_SHIFT), zero = v_set1(0.0);
     return (row_state){
         .max = {v_load(max), v_load(max_lo)},
         .equal = v_load(equal),
         .rest = {v_load(rest), v_load(rest_lo)},
-        .frame =
-            {
-                .min = v_mul(v_sub(n_v, bias), v_set1(0x1.62e42fefa39efp-1)),
-                .magic = v_sub(v_add(v_set1(0x1.8p52), bias), n_v),
-                .offset = zero,
-                .inverse = zero,
-                .inverse_lo = zero,
-            },
+        .n = v_load(exponent),
     };
 }
 
@@ -267,6 +318,12 @@ static double NAME(exact_pow2)(double n)
 /* Joins b, the state of the piece that follows, into a. The smaller maximum is rest. */
 static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling) *scaling)
 {
+    if (a->max == (real)-INFINITY) { /* nothing so far, but maybe a NaN */
+        const double rest = a->rest;
+        *a = *b;
+        a->rest += rest;
+        return;
+    }
     if (a->max == b->max) {
         a->equal += b->equal;
         const double s = a->rest + b->rest;
@@ -282,7 +339,7 @@ static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling
         const NAME(swept) piece = {low, *scaling};
         row_state s = NAME(as_row_state)(&piece, 1);
         s.equal = v_add(s.equal, v_set1(1.0));
-        const pair_f64 all = whole_rest(&s, exp_pair_f64(s.max, &s.frame));
+        const pair_f64 all = whole_rest(&s, exp_pair_f64(s.max, s.n));
         rest = v_first(all.hi);
         rest_lo = v_first(all.lo);
     }
@@ -315,7 +372,7 @@ static int NAME(is_far)(real x, const NAME(scaling) *s)
  * out, and is taken for all blocks, or x - m is exact for every x near enough to m to matter.
  */
 static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAME(scaling) *scaling,
-                               real *buffer, real *e, const real *next)
+                               real *buffer, real *e, NAME(ahead) next)
 {
     const NAME(state) empty = {.max = (real)-INFINITY};
     NAME(state) row = empty;
@@ -324,7 +381,12 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
         const real *block = NAME(take)(x + j * stride, stride, length, buffer);
         NAME(state) part = empty;
-        part.max = huge ? row.max : NAME(block_max)(block, length);
+        NAME(where) where;
+        part.max = NAME(block_max)(block, length, &where);
+        if (huge && part.max != row.max)
+            where.end = 0;
+        if (huge)
+            part.max = row.max;
         if (part.max == (real)INFINITY) {
             row.max = part.max;
             row.rest = NAME(has_nan)(x, stride, n) ? (double)NAN : 0;
@@ -340,8 +402,8 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
             row = empty;
             for (ptrdiff_t i = 0; i < n; i += BLOCK) {
                 const ptrdiff_t rest = n - i < BLOCK ? n - i : BLOCK;
-                const real m =
-                    NAME(block_max)(NAME(take)(x + i * stride, stride, rest, buffer), rest);
+                const real *piece = NAME(take)(x + i * stride, stride, rest, buffer);
+                const real m = NAME(block_max)(piece, rest, &where);
                 row.max = m > row.max ? m : row.max;
             }
             if (NAME(is_far)(row.max, scaling)) {
@@ -355,8 +417,9 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
         if (huge)
             row.n = part.n;
         const NAME(frame) frame = NAME(frame_of)(part.n, scaling);
-        const real *ahead = stride == 1 && j + length < n ? block + length : next;
-        NAME(sum_block_as)(block, length, &frame, &part, ahead, e, scaling->scaled);
+        const int more = stride == 1 && j + length < n;
+        const NAME(ahead) ahead = more ? (NAME(ahead)){block + length, NULL} : next;
+        NAME(sum_block_as)(block, length, where, &frame, &part, ahead, e, scaling->scaled);
         NAME(merge)(&row, &part, scaling);
     }
     return row;
@@ -378,26 +441,28 @@ FL_INLINE void NAME(fill)(real *out, ptrdiff_t stride, ptrdiff_t n, real value)
         out[i * stride] = value;
 }
 
-/* Rows to sweep before the first of them is swept again: together one block, so that what the
-   first sweep read or wrote is still in the L1 cache. */
-static int NAME(batch_of)(ptrdiff_t n_classes)
+/* Rows to sweep before the first of them is swept again, so that what the first sweep read or
+   wrote, together at most `classes`, is still in a cache near by. */
+static int NAME(batch_of)(ptrdiff_t n_classes, ptrdiff_t classes)
 {
-    const ptrdiff_t fit = n_classes > 0 ? BLOCK / 2 / n_classes : BATCH;
+    const ptrdiff_t fit = n_classes > 0 ? classes / n_classes : BATCH;
     return fit < 1 ? 1 : fit > BATCH ? BATCH : (int)fit;
 }
 
-/* The first sweep of rows [begin, begin + n) of a call; NULL, or the first one's e of `sweep`,
-   with the stride from row to row. */
+/* The first sweep of rows [begin, begin + n) of a call. `e`: NULL, or that of the first row's
+   `sweep`, with the stride from row to row. `out`: NULL, or the call's output, which is
+   contiguous rows of the size of x. */
 static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int n,
                               const NAME(scaling) *common, real *buffer, real *e, ptrdiff_t e_row,
-                              NAME(swept) *swept)
+                              const real *out, NAME(swept) *swept)
 {
     for (int b = 0; b < n; ++b) {
-        const real *x = (const real *)rows->x + (begin + b) * rows->x_row;
-        const int last = begin + b + 1 == rows->n_rows || rows->x_class != 1;
+        const ptrdiff_t i = begin + b, next = i + 1 < rows->n_rows ? i + 1 : i;
+        const real *x = rows->x;
+        const NAME(ahead) ahead = {x + next * rows->x_row, out ? out + next * rows->out_row : NULL};
         swept[b].scaling = *common;
-        swept[b].state = NAME(sweep)(x, rows->x_class, rows->n_classes, &swept[b].scaling, buffer,
-                                     e ? e + b * e_row : NULL, last ? x : x + rows->x_row);
+        swept[b].state = NAME(sweep)(x + i * rows->x_row, rows->x_class, rows->n_classes,
+                                     &swept[b].scaling, buffer, e ? e + b * e_row : NULL, ahead);
     }
 }
 
@@ -423,18 +488,21 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int n,
 /* What softmax multiplies by, and the probability of the largest logit, which is put in its
    place: it alone can come near 1, where e * inverse, of a rounded e, could be above 1. */
 typedef struct {
-    vec inverse, inverse_lo, e_max, largest;
+    vec inverse, inverse_lo; /* times 2^FRAME_SHIFT, so that e * inverse_lo is no subnormal */
+    vec e_max, largest;
 } NAME(normaliser);
 
 static NAME(normaliser) NAME(normaliser_of)(const NAME(swept) *row, const NAME(frame) *frame,
                                             double inverse, double inverse_lo, double largest)
 {
     const vec max = v_set1(row->state.max);
+    inverse *= 0x1p64 / EXP_FACTOR;
+    inverse_lo *= 0x1p64 / EXP_FACTOR;
     const real hi = (real)inverse;
     return (NAME(normaliser)){
         .inverse = v_set1(hi),
         .inverse_lo = v_set1((real)((inverse - (double)hi) + inverse_lo)),
-        .e_max = row->scaling.scaled ? NAME(exp)(max, frame, 1) : NAME(exp)(max, frame, 0),
+        .e_max = (row->scaling.scaled ? NAME(exp)(max, frame, 1) : NAME(exp)(max, frame, 0)).hi,
         .largest = v_set1((real)largest),
     };
 }
@@ -442,7 +510,8 @@ static NAME(normaliser) NAME(normaliser_of)(const NAME(swept) *row, const NAME(f
 FL_INLINE vec NAME(normalised)(vec e, const NAME(normaliser) *by)
 {
     const vec p = v_fma(e, by->inverse, v_mul(e, by->inverse_lo));
-    return v_select(v_gt(by->e_max, e), p, by->largest);
+    const vec unshift = v_set1((real)0x1p-64);
+    return v_select(v_gt(by->e_max, e), v_mul(p, unshift), by->largest);
 }
 
 /* exp(x) / sum, of exponentials that are stored ... */
@@ -459,7 +528,7 @@ FL_INLINE void NAME(normalise)(const real *from, real *to, ptrdiff_t n, const NA
     const NAME(normaliser) by = *by_;
     const NAME(frame) frame = *frame_;
     FOR_EACH_REGISTER(from, to, n, v_set1((real)-INFINITY),
-                      y = NAME(normalised)(NAME(exp)(x, &frame, scaled), &by));
+                      y = NAME(normalised)(NAME(exp)(x, &frame, scaled).hi, &by));
 }
 
 /* The second sweep of one row. `e`: its exponentials, if it has been one block. */
@@ -489,7 +558,7 @@ static void NAME(softmax)(const fl_rows *rows)
 {
     const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;
     const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
-    const int batch = NAME(batch_of)(n);
+    const int batch = NAME(batch_of)(n, os == 1 ? 4 * BLOCK : BLOCK);
     real buffer[BLOCK], spread[BLOCK]; /* the latter for batch * n exponentials, if os != 1 */
     for (ptrdiff_t i = 0; i < rows->n_rows; i += batch) {
         const int count = rows->n_rows - i < batch ? (int)(rows->n_rows - i) : batch;
@@ -498,13 +567,16 @@ static void NAME(softmax)(const fl_rows *rows)
         real *e = n > BLOCK ? NULL : os == 1 ? out : spread;
         const ptrdiff_t e_row = os == 1 ? rows->out_row : n;
         NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, i, count, &common, buffer, e, e_row, swept);
-        const row_state state = NAME(as_row_state)(swept, count);
+        NAME(sweep_batch)(rows, i, count, &common, buffer, e, e_row, os == 1 ? rows->out : NULL,
+                          swept);
         double inverse[BATCH], inverse_lo[BATCH], largest[BATCH];
-        const pair_f64 one_over = finish_inverse(&state);
-        v_store(inverse, one_over.hi);
-        v_store(inverse_lo, one_over.lo);
-        v_store(largest, finish_largest(&state).hi);
+        for (int b = 0; b < count; b += FL_WIDTH_F64) {
+            const row_state state = NAME(as_row_state)(swept + b, count - b);
+            const pair_f64 one_over = finish_inverse(&state);
+            v_store(inverse + b, one_over.hi);
+            v_store(inverse_lo + b, one_over.lo);
+            v_store(largest + b, finish_largest(&state).hi);
+        }
         for (int b = 0; b < count; ++b) {
             real *to = out + b * rows->out_row;
             if (NAME(is_special)(&swept[b].state)) {
@@ -541,15 +613,18 @@ static void NAME(log_softmax)(const fl_rows *rows)
     const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;
     const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
     const NAME(frame) divide = NAME(frame_of)(0, &common);
-    const int batch = NAME(batch_of)(n);
+    const int batch = NAME(batch_of)(n, 4 * BLOCK);
     real in_buffer[BLOCK], out_buffer[BLOCK];
     for (ptrdiff_t i = 0; i < rows->n_rows; i += batch) {
         const int count = rows->n_rows - i < batch ? (int)(rows->n_rows - i) : batch;
         NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, i, count, &common, in_buffer, NULL, 0, swept);
-        const row_state state = NAME(as_row_state)(swept, count);
+        NAME(sweep_batch)(rows, i, count, &common, in_buffer, NULL, 0, os == 1 ? rows->out : NULL,
+                          swept);
         double log[BATCH];
-        v_store(log, finish_log(&state).hi);
+        for (int b = 0; b < count; b += FL_WIDTH_F64) {
+            const row_state state = NAME(as_row_state)(swept + b, count - b);
+            v_store(log + b, finish_log(&state).hi);
+        }
         for (int b = 0; b < count; ++b) {
             const real *x = (const real *)rows->x + (i + b) * rows->x_row;
             real *out = (real *)rows->out + (i + b) * rows->out_row;
@@ -579,15 +654,17 @@ static void NAME(logsumexp)(const fl_rows *rows)
     for (ptrdiff_t i = 0; i < rows->n_rows; i += BATCH) {
         const int count = rows->n_rows - i < BATCH ? (int)(rows->n_rows - i) : BATCH;
         NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, i, count, &common, buffer, NULL, 0, swept);
-        const row_state state = NAME(as_row_state)(swept, count);
-        const pair_f64 log = finish_log(&state);
-        /* A huge row was finished relative to its largest logit. */
-        for (int b = 0; b < count; ++b)
-            swept[b].scaling.offset = 0;
-        const pair_f64 max = NAME(as_row_state)(swept, count).max;
+        NAME(sweep_batch)(rows, i, count, &common, buffer, NULL, 0, NULL, swept);
         double sum[BATCH];
-        v_store(sum, add_pairs(max, log).hi);
+        for (int b = 0; b < count; b += FL_WIDTH_F64) {
+            row_state state = NAME(as_row_state)(swept + b, count - b);
+            const pair_f64 log = finish_log(&state);
+            /* A huge row was finished relative to its largest logit. */
+            for (int i = b; i < count && i < b + FL_WIDTH_F64; ++i)
+                swept[i].scaling.offset = 0;
+            state = NAME(as_row_state)(swept + b, count - b);
+            v_store(sum + b, add_pairs(state.max, log).hi);
+        }
         for (int b = 0; b < count; ++b) {
             const int special = NAME(is_special)(&swept[b].state);
             real *out = (real *)rows->out + (i + b) * rows->out_row;
@@ -604,21 +681,25 @@ static void NAME(cross_entropy)(const fl_rows *rows)
     for (ptrdiff_t i = 0; i < rows->n_rows; i += BATCH) {
         const int count = rows->n_rows - i < BATCH ? (int)(rows->n_rows - i) : BATCH;
         NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, i, count, &common, buffer, NULL, 0, swept);
+        NAME(sweep_batch)(rows, i, count, &common, buffer, NULL, 0, NULL, swept);
         double max[BATCH] = {0}, target[BATCH] = {0}, loss[BATCH];
+        const f64v zero = v_set1(0.0);
         for (int b = 0; b < count; ++b) {
             const int64_t label = rows->labels[i + b];
             const real *x = (const real *)rows->x + (i + b) * rows->x_row;
             max[b] = (double)swept[b].state.max;
             target[b] = label == rows->ignore_index ? 0 : (double)x[label * rows->x_class];
         }
-        const row_state state = NAME(as_row_state)(swept, count);
-        const pair_f64 log = finish_log(&state);
-        const pair_f64 d = two_sum_f64(v_load(max), v_sub(v_set1(0.0), v_load(target)));
-        const f64v hi = v_mul(d.hi, v_set1(common.inverse));
-        const f64v hi_lo = v_fma(d.hi, v_set1(common.inverse), v_sub(v_set1(0.0), hi));
-        const f64v lo = v_fma(d.hi, v_set1(common.inverse_lo), v_mul(d.lo, v_set1(common.inverse)));
-        v_store(loss, add_pairs((pair_f64){hi, v_add(hi_lo, lo)}, log).hi);
+        const f64v inverse = v_set1(common.inverse), inverse_lo = v_set1(common.inverse_lo);
+        for (int b = 0; b < count; b += FL_WIDTH_F64) {
+            const row_state state = NAME(as_row_state)(swept + b, count - b);
+            const pair_f64 log = finish_log(&state);
+            const pair_f64 d = two_sum_f64(v_load(max + b), v_sub(zero, v_load(target + b)));
+            const f64v hi = v_mul(d.hi, inverse);
+            const f64v hi_lo = v_fma(d.hi, inverse, v_sub(zero, hi));
+            const f64v lo = v_fma(d.hi, inverse_lo, v_mul(d.lo, inverse));
+            v_store(loss + b, add_pairs((pair_f64){hi, v_add(hi_lo, lo)}, log).hi);
+        }
         for (int b = 0; b < count; ++b) {
             double *out = (double *)rows->out + (i + b) * rows->out_row;
             if (rows->labels[i + b] == rows->ignore_index)

@@ -34,21 +34,31 @@ FL_INLINE __m256i f64_first_lanes(ptrdiff_t n)
 }
 FL_INLINE f32v f32_load_part(const float *p, ptrdiff_t n, f32v fill)
 {
+    if (n >= 8)
+        return f32_load(p);
     const __m256i lanes = f32_first_lanes(n);
     return _mm256_blendv_ps(fill, _mm256_maskload_ps(p, lanes), _mm256_castsi256_ps(lanes));
 }
 FL_INLINE f64v f64_load_part(const double *p, ptrdiff_t n, f64v fill)
 {
+    if (n >= 4)
+        return f64_load(p);
     const __m256i lanes = f64_first_lanes(n);
     return _mm256_blendv_pd(fill, _mm256_maskload_pd(p, lanes), _mm256_castsi256_pd(lanes));
 }
 FL_INLINE void f32_store_part(float *p, ptrdiff_t n, f32v a)
 {
-    _mm256_maskstore_ps(p, f32_first_lanes(n), a);
+    if (n >= 8)
+        f32_store(p, a);
+    else
+        _mm256_maskstore_ps(p, f32_first_lanes(n), a);
 }
 FL_INLINE void f64_store_part(double *p, ptrdiff_t n, f64v a)
 {
-    _mm256_maskstore_pd(p, f64_first_lanes(n), a);
+    if (n >= 4)
+        f64_store(p, a);
+    else
+        _mm256_maskstore_pd(p, f64_first_lanes(n), a);
 }
 
 FL_INLINE f32v f32_add(f32v a, f32v b) { return _mm256_add_ps(a, b); }
@@ -105,6 +115,15 @@ FL_INLINE f32v f32_pow2(f32v t)
 FL_INLINE f64v f64_pow2(f64v t)
 {
     return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(t), 52));
+}
+FL_INLINE f32v f32_octave(f32v t)
+{
+    const __m256i whole = _mm256_andnot_si256(_mm256_set1_epi32(7), _mm256_castps_si256(t));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(whole, 20));
+}
+FL_INLINE f32v f32_eighth(f32v t, const float *table)
+{
+    return _mm256_permutevar8x32_ps(f32_load(table), _mm256_castps_si256(t));
 }
 FL_INLINE f32v f32_ilogb(f32v a)
 {

@@ -91,6 +91,16 @@ FL_INLINE f64v f64_pow2(f64v t)
 {
     return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(t), 52));
 }
+FL_INLINE f32v f32_octave(f32v t)
+{
+    const __m512i whole = _mm512_andnot_si512(_mm512_set1_epi32(7), _mm512_castps_si512(t));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(whole, 20));
+}
+FL_INLINE f32v f32_eighth(f32v t, const float *table)
+{
+    const __m512 twice = _mm512_broadcast_f32x8(_mm256_loadu_ps(table));
+    return _mm512_permutexvar_ps(_mm512_castps_si512(t), twice);
+}
 FL_INLINE f32v f32_ilogb(f32v a) { return _mm512_getexp_ps(a); }
 FL_INLINE f64v f64_ilogb(f64v a) { return _mm512_getexp_pd(a); }
 
