@@ -153,15 +153,11 @@ def shifted_to_exponent(a):
     return (unsigned << unsigned.dtype.type(np.finfo(a.dtype).nmant)).view(a.dtype)
 
 
-def octave(a):
-    """Of float32 alone, as is `eighth`: for float64 the probes give back what they get."""
+def eighth(a, b):
     if a.dtype != np.float32:
-        return a
-    return (a.view("u4") >> np.uint32(3) << np.uint32(23)).view(a.dtype)
-
-
-def eighth(a, table):
-    return a if a.dtype != np.float32 else table[a.view("u4") % 8]
+        return a  # The operation is of float32 alone; the probe gives back what it gets.
+    i, table = a.view("u4"), b.view("u4")
+    return (table[i % 8] + (i << np.uint32(20))).view(a.dtype)
 
 
 def ilogb(a):
@@ -187,7 +183,6 @@ PROBE = {
     "keep": lambda a, b, c: np.where(a > b, c, a.dtype.type(0)),
     "count": lambda a, b, c: everywhere(np.count_nonzero(a > b) + np.count_nonzero(a > c), a),
     "pow2": lambda a, b, c: shifted_to_exponent(a),
-    "octave": lambda a, b, c: octave(a),
     "eighth": lambda a, b, c: eighth(a, b),
     "ilogb": lambda a, b, c: ilogb(a),
     "hmax": lambda a, b, c: everywhere(np.fmax.reduce(a, initial=-np.inf) + a.dtype.type(0), a),

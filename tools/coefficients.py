@@ -59,8 +59,8 @@ def exp_table():
 def main():
     table, factor, error = exp_table()
     print(f"exp table, factor {float(factor).hex()}: error {error:.3f} * 2^-24")
-    for entry in table:
-        print(f"    {float(entry).hex()},")
+    for bits in table.view(np.uint32) - (np.arange(8, dtype=np.uint32) << 20):
+        print(f"    {bits:#010x},")
     # ln2/16 and a little more.
     show("exp beside the table", exp_tail, mp.mpf("-0.0445"), mp.mpf("0.0445"), 2, np.float32,
          lambda r: r**2 / mp.exp(r))  # fmt: skip

@@ -19,9 +19,9 @@
    becomes the pair hi + lo = (x - offset) / temperature. `scaled` is a compile-time constant
    in every use, so that the common case pays nothing. */
 typedef struct {
-    vec min;    /* its exponential is an exact 0; less is raised to it, so that -inf is 0 too */
-    vec magic;  /* ROUND_MAGIC + (EXPONENT_BIAS + FRAME_SHIFT - N) EXP_STEPS: adding it rounds
-                   x log2 e to steps, whose low bits are the exponent field of the result */
+    vec min;    /* (N - FRAME_SHIFT + EXP_LEAST) ln2: less, and so -inf, is raised to it */
+    vec magic;  /* ROUND_MAGIC + (EXP_BIAS + FRAME_SHIFT - N) EXP_STEPS: adding it rounds x log2 e
+                   to steps, whose number then stands in the low bits */
     vec offset; /* the largest logit of a huge row, where x - offset is exact; else 0 */
     vec inverse, inverse_lo; /* 1 / temperature */
 } NAME(frame);
@@ -76,17 +76,19 @@ FL_INLINE NAME(pair) NAME(in_frame)(vec x, const NAME(frame) *f)
 }
 
 /*
- * exp(x) 2^(FRAME_SHIFT - N). 0 for -inf and for all that is too far below the frame, NaN for
- * NaN; x must not be above the frame's logit by more than rounding.
+ * exp(x) 2^(FRAME_SHIFT - N), NaN for NaN; x must not be above the frame's logit by more than
+ * rounding. For -inf, and all that is too far below the frame, it is 0 in float64. In float32 it
+ * is EXP_FACTOR 2^EXP_LEAST: 2^-190 of the row's largest, which no float32 result can show, and
+ * which is cheaper than a 0.
  *
  * float64 goes on with r in +-ln2/2. exp(r) is 1 + (r_hi + (r_lo + r^2 P(r))) with the exact
  * r_hi = x - n LN2_HI: adding r_lo to it first, or Horner's rule to the end, would round twice
  * more at the size of r. Relative error below 1.27 * 2^-53.
  *
- * float32 takes n in eighths, and 2^(k/8) from a table that one permutation of a register looks
- * up. With r in +-ln2/16 only the last addition rounds at the size of the result. The table
- * holds EXP_FACTOR 2^(k/8), and so the result is EXP_FACTOR times too large: one that was
- * searched for, with which the table is right to 0.05 * 2^-24. Relative error below 1.2 * 2^-24.
+ * float32 takes n in eighths, and 2^(n/8) from a table of eight, in a register, and an addition
+ * to the exponent. With r in +-ln2/16 only the last addition rounds at the size of the result.
+ * The table, and so the result, is EXP_FACTOR times too large: a factor that was searched for,
+ * with which all eight are right to 0.05 * 2^-24. Relative error below 1.2 * 2^-24.
  *
  * lo, of float64 only, is what hi rounds away: of a few distinct logits that are many, the sum
  * of the exponentials would have the error of one.
@@ -104,7 +106,7 @@ FL_INLINE NAME(pair) NAME(exp)(vec x, const NAME(frame) *f, int scaled)
     const vec r = scaled ? v_add(r_hi, v_fma(n, ln2_lo, p.lo)) : v_fma(n, ln2_lo, r_hi);
     const vec half = v_fma(v_fma(v_set1(EXP_C4), r, v_set1(EXP_C3)), r, v_set1(EXP_C2));
     const vec slope = v_fma(half, r, v_set1(1.0f));
-    const vec scale = v_mul(v_octave(t), v_eighth(t, exp_table));
+    const vec scale = v_eighth(t, exp_table);
     return (NAME(pair)){v_fma(v_mul(r, scale), slope, scale), v_set1(0.0f)};
 #else
     const vec r_lo = scaled ? v_fma(n, ln2_lo, p.lo) : v_mul(n, ln2_lo);

@@ -27,17 +27,25 @@ PROBE(gt, v_select(v_gt(a, b), one, zero))
 PROBE(select, v_select(v_gt(a, b), b, c))
 PROBE(keep, v_keep(v_gt(a, b), c))
 PROBE(pow2, v_pow2(a))
-#if FL_BITS == 32
-PROBE(octave, v_octave(a))
-PROBE(eighth, v_eighth(a, pb))
-#else
-PROBE(octave, a)
-PROBE(eighth, a)
-#endif
 /* Of |a| where that is above the least normal number and finite, else of 1. */
 PROBE(ilogb, v_ilogb(v_select(v_gt(v_abs(a), v_set1(REAL_MIN)),
                               v_select(v_gt(v_abs(a), v_set1(REAL_MAX)), one, v_abs(a)), one)))
 #undef PROBE
+
+/* Of a, with the bits of b as the table; of float32 alone. */
+static void NAME(probe_eighth)(const real *pa, const real *pb, const real *pc, real *out)
+{
+    (void)pc;
+#if FL_BITS == 32
+    uint32_t table[8];
+    memcpy(table, pb, sizeof table);
+    for (int k = 0; k < LANES; k += WIDTH)
+        v_store(out + k, v_eighth(v_load(pa + k), table));
+#else
+    (void)pb;
+    memcpy(out, pa, LANES * sizeof *out);
+#endif
+}
 
 static void NAME(probe_fill)(real *out, real value)
 {

@@ -17,5 +17,7 @@
 #undef REAL_MIN
 #undef FRAME_MAX
 #undef EXP_STEPS
+#undef EXP_BIAS
+#undef EXP_LEAST
 #undef EXP_FACTOR
 #undef GROUP

@@ -52,8 +52,8 @@ static NAME(frame) NAME(frame_of)(double n, const NAME(scaling) *s)
     const real inverse_lo =
         isinf(inverse) ? 0 : (real)((s->inverse - (double)inverse) + s->inverse_lo);
     return (NAME(frame)){
-        .min = v_set1((real)((n - (EXPONENT_BIAS + FRAME_SHIFT)) * 0x1.62e42fefa39efp-1)),
-        .magic = v_set1((real)(ROUND_MAGIC + (EXPONENT_BIAS + FRAME_SHIFT - n) * EXP_STEPS)),
+        .min = v_set1((real)((n - FRAME_SHIFT + EXP_LEAST) * 0x1.62e42fefa39efp-1)),
+        .magic = v_set1((real)(ROUND_MAGIC + (EXP_BIAS + FRAME_SHIFT - n) * EXP_STEPS)),
         .offset = v_set1(s->offset),
         .inverse = v_set1(inverse),
         .inverse_lo = v_set1(inverse_lo),
@@ -180,6 +180,9 @@ FL_INLINE NAME(pair) NAME(keep)(mask m, NAME(pair) a)
     return (NAME(pair)){v_keep(m, a.hi), v_keep(m, a.lo)};
 }
 
+/* How many classes ahead memory is prefetched, at least: 8 KiB. */
+#define AHEAD (4096 / (ptrdiff_t)sizeof(real))
+
 /* Memory that will be read and written soon, of the extent of what is in hand; harmless anywhere.
    write may be NULL. */
 typedef struct {
@@ -229,7 +232,7 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, NAME(where) where,
 {
     const NAME(frame) frame = *frame_;
     const vec max = v_set1(part->max);
-    const vec zero = v_set1((real)0), least = v_set1((real)-INFINITY);
+    const vec zero = v_set1((real)0);
     NAME(fold_sum) sum;
     for (int i = 0; i < FOLD_VECS; ++i)
         sum.hi[i] = sum.lo[i] = v_set1(0.0);
@@ -248,18 +251,20 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, NAME(where) where,
         NAME(pair) y[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
         for (int q = 0; q < 4 && j + q * LANES + k * WIDTH < n; ++q) {
             const ptrdiff_t at = j + q * LANES + k * WIDTH, left = n - at;
-            const vec logit = v_load_part(x + at, left, least);
+            const vec logit = v_load_part(x + at, left, max);
             y[q] = NAME(exp)(logit, &frame, scaled);
             if (store)
                 v_store_part(e + at, left, y[q].hi);
             y[q] = NAME(keep)(v_ne(logit, max), y[q]);
             others = v_count(v_ne(logit, max), others);
-            compared += WIDTH; /* what fills the last register is -inf, which is not equal */
+            compared += left < WIDTH ? left : WIDTH;
         }
         NAME(fold)(&sum, k, y);
     }
     NAME(fold_lanes)(&sum, &part->rest, &part->rest_lo);
     part->rest /= EXP_FACTOR;
+    if (FL_BITS == 32 && part->rest < BLOCK * 0x1p-125)
+        part->rest = 0; /* nothing but what stands for 0, and what is as small */
     part->equal = (double)(compared - v_counted(others));
 }
 
@@ -456,8 +461,9 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int n,
                               const NAME(scaling) *common, real *buffer, real *e, ptrdiff_t e_row,
                               const real *out, NAME(swept) *swept)
 {
+    const ptrdiff_t far = AHEAD / (rows->n_classes + 1) + 1;
     for (int b = 0; b < n; ++b) {
-        const ptrdiff_t i = begin + b, next = i + 1 < rows->n_rows ? i + 1 : i;
+        const ptrdiff_t i = begin + b, next = i + far < rows->n_rows ? i + far : i;
         const real *x = rows->x;
         const NAME(ahead) ahead = {x + next * rows->x_row, out ? out + next * rows->out_row : NULL};
         swept[b].scaling = *common;
@@ -466,24 +472,35 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int n,
     }
 }
 
+/* How many of n elements lie before the first aligned register: a store across two cache lines
+   takes two. */
+FL_INLINE ptrdiff_t NAME(unaligned)(const real *p, ptrdiff_t n)
+{
+    const ptrdiff_t head = (ptrdiff_t)(-(uintptr_t)p / sizeof(real) % WIDTH);
+    return head < n ? head : n;
+}
+
 /* Visits a contiguous block register by register: BODY sets y from x, of which `fill` stands
-   in for what is missing of the last register. */
+   in for what is missing of a part of a register. */
 #define FOR_EACH_REGISTER(from, to, n, fill, BODY)                                                 \
     do {                                                                                           \
-        ptrdiff_t j_ = 0;                                                                          \
+        ptrdiff_t j_ = NAME(unaligned)(to, n);                                                     \
+        FOR_PART_(from, to, j_, fill, BODY);                                                       \
         for (; j_ + WIDTH <= (n); j_ += WIDTH) {                                                   \
             const vec x = v_load((from) + j_);                                                     \
             vec y;                                                                                 \
             BODY;                                                                                  \
             v_store((to) + j_, y);                                                                 \
         }                                                                                          \
-        if (j_ < (n)) {                                                                            \
-            const vec x = v_load_part((from) + j_, (n) - j_, fill);                                \
-            vec y;                                                                                 \
-            BODY;                                                                                  \
-            v_store_part((to) + j_, (n) - j_, y);                                                  \
-        }                                                                                          \
+        FOR_PART_((from) + j_, (to) + j_, (n) - j_, fill, BODY);                                   \
     } while (0)
+#define FOR_PART_(from, to, n, fill, BODY)                                                         \
+    if ((n) > 0) {                                                                                 \
+        const vec x = v_load_part(from, n, fill);                                                  \
+        vec y;                                                                                     \
+        BODY;                                                                                      \
+        v_store_part(to, n, y);                                                                    \
+    }
 
 /* What softmax multiplies by, and the probability of the largest logit, which is put in its
    place: it alone can come near 1, where e * inverse, of a rounded e, could be above 1. */
@@ -660,8 +677,8 @@ static void NAME(logsumexp)(const fl_rows *rows)
             row_state state = NAME(as_row_state)(swept + b, count - b);
             const pair_f64 log = finish_log(&state);
             /* A huge row was finished relative to its largest logit. */
-            for (int i = b; i < count && i < b + FL_WIDTH_F64; ++i)
-                swept[i].scaling.offset = 0;
+            for (int k = b; k < count && k < b + FL_WIDTH_F64; ++k)
+                swept[k].scaling.offset = 0;
             state = NAME(as_row_state)(swept + b, count - b);
             v_store(sum + b, add_pairs(state.max, log).hi);
         }

@@ -3,6 +3,7 @@
  */
 #include <immintrin.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define FL_WIDTH_F32 8
 #define FL_WIDTH_F64 4
@@ -116,14 +117,12 @@ FL_INLINE f64v f64_pow2(f64v t)
 {
     return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(t), 52));
 }
-FL_INLINE f32v f32_octave(f32v t)
+FL_INLINE f32v f32_eighth(f32v t, const uint32_t *table)
 {
-    const __m256i whole = _mm256_andnot_si256(_mm256_set1_epi32(7), _mm256_castps_si256(t));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(whole, 20));
-}
-FL_INLINE f32v f32_eighth(f32v t, const float *table)
-{
-    return _mm256_permutevar8x32_ps(f32_load(table), _mm256_castps_si256(t));
+    const __m256i i = _mm256_castps_si256(t);
+    const __m256i eight = _mm256_loadu_si256((const __m256i *)(const void *)table);
+    const __m256i entry = _mm256_permutevar8x32_epi32(eight, i);
+    return _mm256_castsi256_ps(_mm256_add_epi32(entry, _mm256_slli_epi32(i, 20)));
 }
 FL_INLINE f32v f32_ilogb(f32v a)
 {

@@ -3,6 +3,7 @@
  */
 #include <immintrin.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define FL_WIDTH_F32 16
 #define FL_WIDTH_F64 8
@@ -91,15 +92,12 @@ FL_INLINE f64v f64_pow2(f64v t)
 {
     return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(t), 52));
 }
-FL_INLINE f32v f32_octave(f32v t)
+FL_INLINE f32v f32_eighth(f32v t, const uint32_t *table)
 {
-    const __m512i whole = _mm512_andnot_si512(_mm512_set1_epi32(7), _mm512_castps_si512(t));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(whole, 20));
-}
-FL_INLINE f32v f32_eighth(f32v t, const float *table)
-{
-    const __m512 twice = _mm512_broadcast_f32x8(_mm256_loadu_ps(table));
-    return _mm512_permutexvar_ps(_mm512_castps_si512(t), twice);
+    const __m512i i = _mm512_castps_si512(t);
+    const __m256i eight = _mm256_loadu_si256((const __m256i *)(const void *)table);
+    const __m512i entry = _mm512_permutexvar_epi32(i, _mm512_broadcast_i32x8(eight));
+    return _mm512_castsi512_ps(_mm512_add_epi32(entry, _mm512_slli_epi32(i, 20)));
 }
 FL_INLINE f32v f32_ilogb(f32v a) { return _mm512_getexp_ps(a); }
 FL_INLINE f64v f64_ilogb(f64v a) { return _mm512_getexp_pd(a); }

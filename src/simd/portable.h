@@ -153,15 +153,11 @@ typedef struct {
 FL_PORTABLE(f32, float, uint32_t, FL_WIDTH_F32, 23, fmaf)
 FL_PORTABLE(f64, double, uint64_t, FL_WIDTH_F64, 52, fma)
 
-FL_INLINE f32v f32_octave(f32v t)
+FL_INLINE f32v f32_eighth(f32v t, const uint32_t *table)
 {
     f32v r;
-    FL_EACH(FL_WIDTH_F32, f32_from_bits(f32_bits(t.lane[i]) >> 3 << 23));
-}
-FL_INLINE f32v f32_eighth(f32v t, const float *table)
-{
-    f32v r;
-    FL_EACH(FL_WIDTH_F32, table[f32_bits(t.lane[i]) % 8]);
+    FL_EACH(FL_WIDTH_F32,
+            f32_from_bits(table[f32_bits(t.lane[i]) % 8] + (f32_bits(t.lane[i]) << 20)));
 }
 FL_INLINE f64v f32_half(f32v a, int half)
 {

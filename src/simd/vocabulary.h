@@ -17,9 +17,8 @@
  *   v_select(m, a, b)          a where m, else b
  *   v_pow2(t)                  t = 1.5 * 2^(mantissa bits) + i, 0 <= i < 2 * bias: the number
  *                              whose exponent field is i: 2^(i - bias), and 0 for i = 0
- *   v_octave(t)                the same of an f32v, with i in eighths: of exponent field
- *                              floor(i / 8)
- *   v_eighth(t, table)         table[i mod 8]
+ *   v_eighth(t, table)         t = 1.5 * 2^23 + i, |i| < 2^11: the number whose bits are the sum
+ *                              (mod 2^32) of i 2^20 and of entry i mod 8 of table
  *   v_ilogb(a)                 floor(log2 a) for normal a > 0; anything for NaN
  *   v_hmax(a)                  the largest lane, in no particular order
  *   v_half(a, h)               lower or upper half of an f32v as float64
@@ -51,7 +50,6 @@
 #define v_counted(c) FL_OVERLOAD(counted, c)(c)
 #define v_select(m, a, b) FL_OVERLOAD(select, a)(m, a, b)
 #define v_pow2(t) FL_OVERLOAD(pow2, t)(t)
-#define v_octave(t) f32_octave(t)
 #define v_eighth(t, table) f32_eighth(t, table)
 #define v_ilogb(a) FL_OVERLOAD(ilogb, a)(a)
 #define v_hmax(a) FL_OVERLOAD(hmax, a)(a)
