@@ -59,6 +59,22 @@ def all_equal(rng, rows, classes):
     return np.repeat(rng.normal(0, 100, (rows, 1)), classes, axis=1)
 
 
+def steps(size):
+    """Few distinct logits: the errors of their exponentials do not average out in the sum."""
+
+    def draw(rng, rows, classes):
+        return np.round(rng.normal(0, 3, (rows, classes)) / size) * size
+
+    return draw
+
+
+def three_values(rng, rows, classes):
+    """Each in a random share of the row."""
+    values = rng.normal(0, 3, (rows, 3))
+    shares = rng.dirichlet(np.ones(3), rows)
+    return np.stack([rng.choice(v, classes, p=p) for v, p in zip(values, shares, strict=True)])
+
+
 def proportional(scale):
     """Every difference enormous: one class has all the mass."""
 
@@ -71,6 +87,10 @@ def proportional(scale):
 BOTH = {
     "N(0, 3)": normal(3),
     "N(0, 20)": normal(20),
+    "N(0, 60)": normal(60),
+    "steps of 1": steps(1.0),
+    "steps of 1/8": steps(0.125),
+    "three values": three_values,
     "N(0, 3) + 5000": normal(3, 5000.0),
     "N(0, 3) - 5000": normal(3, -5000.0),
     "N(0, 20) + 5000": normal(20, 5000.0),

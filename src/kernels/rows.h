@@ -700,12 +700,16 @@ static void NAME(cross_entropy)(const fl_rows *rows)
         NAME(swept) swept[BATCH];
         NAME(sweep_batch)(rows, i, count, &common, buffer, NULL, 0, NULL, swept);
         double max[BATCH] = {0}, target[BATCH] = {0}, loss[BATCH];
+        int ignored[BATCH];
         const f64v zero = v_set1(0.0);
         for (int b = 0; b < count; ++b) {
             const int64_t label = rows->labels[i + b];
             const real *x = (const real *)rows->x + (i + b) * rows->x_row;
+            /* Labels have been checked, but another thread may have changed one since. */
+            const int is_class = label >= 0 && label < rows->n_classes;
+            ignored[b] = label == rows->ignore_index;
             max[b] = (double)swept[b].state.max;
-            target[b] = label == rows->ignore_index ? 0 : (double)x[label * rows->x_class];
+            target[b] = is_class && !ignored[b] ? (double)x[label * rows->x_class] : 0;
         }
         const f64v inverse = v_set1(common.inverse), inverse_lo = v_set1(common.inverse_lo);
         for (int b = 0; b < count; b += FL_WIDTH_F64) {
@@ -719,7 +723,7 @@ static void NAME(cross_entropy)(const fl_rows *rows)
         }
         for (int b = 0; b < count; ++b) {
             double *out = (double *)rows->out + (i + b) * rows->out_row;
-            if (rows->labels[i + b] == rows->ignore_index)
+            if (ignored[b])
                 *out = 0;
             else if (NAME(is_special)(&swept[b].state))
                 *out = (double)NAN;
