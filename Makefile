@@ -4,6 +4,7 @@ BIN := .venv/bin
 # Folders too: their time changes when a file goes.
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
            $(shell find src fastlogits -name __pycache__ -prune -o -print)
+WARNINGS := -std=c11 -O1 -fsyntax-only -Wall -Wextra -Wshadow -Wconversion -Werror
 EXTRAS := .venv/extra-test $(if $(filter-out 0,$(PEERS)),.venv/extra-peers)
 
 .PHONY: demo test lint clean
@@ -23,6 +24,15 @@ lint: .venv/extra-lint
 	# It looks for pycodestyle on the path.
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint --max-line-length 100 fastlogits
 	find src -name '*.[ch]' -exec $(BIN)/clang-format --dry-run -Werror {} +
+	# No warning from this compiler, nor from clang where it is installed.
+	for cc in $(CC) $$(command -v clang); do \
+	    $$cc $(WARNINGS) src/*.c src/isa/portable.c || exit 1; done
+ifeq ($(shell uname -m),x86_64)
+	for cc in $(CC) $$(command -v clang); do \
+	    $$cc $(WARNINGS) -DFASTLOGITS_X86 src/cpu.c && \
+	    $$cc $(WARNINGS) -mavx2 -mfma -mf16c src/isa/avx2.c && \
+	    $$cc $(WARNINGS) -march=skylake-avx512 src/isa/avx512.c || exit 1; done
+endif
 	$(BIN)/mypy fastlogits
 	# From another folder, to compare the installed core with the installed stub.
 	cd .venv && bin/python -m mypy.stubtest fastlogits._core

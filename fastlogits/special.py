@@ -326,8 +326,9 @@ def expit(
     where : array_like of bool, default True
         With `out`: the elements to write. It broadcasts to `out`.
     dtype : {float32, float64, longdouble}, optional
-        The dtype to compute in, and of the result. Default: the input's; float64 for integers,
-        booleans and half precision.
+        The dtype to compute in, and of the result. Default: the input's; float32 for
+        booleans, half precision and integers of up to 16 bits, as in SciPy from 1.18 on (before,
+        float64); float64 for other integers.
 
     Returns
     -------
@@ -383,8 +384,9 @@ def log_expit(
     where : array_like of bool, default True
         With `out`: the elements to write. It broadcasts to `out`.
     dtype : {float32, float64, longdouble}, optional
-        The dtype to compute in, and of the result. Default: the input's; float64 for integers,
-        booleans and half precision.
+        The dtype to compute in, and of the result. Default: the input's; float32 for
+        booleans, half precision and integers of up to 16 bits, as in SciPy from 1.18 on (before,
+        float64); float64 for other integers.
 
     Returns
     -------
@@ -690,7 +692,8 @@ def _elementwise(
     elif values.dtype.char in "fdg":
         inner = values.dtype.newbyteorder("=")
     else:
-        inner = np.dtype(np.float64)
+        narrow = np.can_cast(values.dtype, np.float32)
+        inner = np.dtype(np.float32 if narrow else np.float64)
     if isinstance(out, tuple):
         if len(out) != 1:
             raise ValueError(f"out must be one array, got a tuple of {len(out)}")

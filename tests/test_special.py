@@ -92,6 +92,8 @@ def test_elementwise_result_has_type_dtype_and_shape_of_scipy(name, char, shape)
     ours, theirs = both(name)
     x = np.full(shape, 1, char)
     expected = theirs(x)
+    if char in "?bBhHe":  # float64 in SciPy before 1.18
+        expected = expected.astype(np.float32)
     assert_alike(ours(x), expected, rtol=16 * np.finfo(expected.dtype).eps)
 
 
@@ -141,7 +143,10 @@ def test_bfloat16_gives_the_dtype_of_scipy(name):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     ours, theirs = both(name)
     x = np.array([1, 2, 3.5], ml_dtypes.bfloat16)
-    assert_alike(ours(x), theirs(x))
+    expected = theirs(x)
+    if name in ELEMENTWISE:  # float64 in SciPy before 1.18
+        expected = expected.astype(np.float32)
+    assert_alike(ours(x), expected)
     exact = ours(x.astype(np.float64))
     np.testing.assert_allclose(np.asarray(ours(x), np.float64), exact, rtol=2**-8)
 

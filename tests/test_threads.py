@@ -215,25 +215,31 @@ def test_many_python_threads_at_once(isa, threads):
                 assert got == want[i]
 
 
+def turns_during_a_call(x, out):
+    """How often this thread gets to run while another one is in a long call."""
+    done = threading.Event()
+    worker = threading.Thread(target=lambda: (fastlogits.softmax(x, out=out), done.set()))
+    turns = 0
+    worker.start()
+    while not done.is_set():
+        turns += 1
+        done.wait(1e-4)
+    worker.join()
+    return turns
+
+
 def test_other_threads_can_run_during_a_call():
     set_num_threads(1)
     x = np.zeros((1000, 20_000), np.float32)
     out = np.zeros_like(x)
-    done = threading.Event()
-    worker = threading.Thread(target=lambda: (fastlogits.softmax(x, out=out), done.set()))
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-4)
     try:
-        turns = 0
-        worker.start()
-        while not done.is_set():
-            turns += 1
-            done.wait(1e-4)
-        worker.join()
+        # With the interpreter's lock held all along, at most a turn or two before and after. On a
+        # busy machine a call may be over before this thread gets a core at all, hence many calls.
+        assert any(turns_during_a_call(x, out) > 5 for _ in range(100))
     finally:
         sys.setswitchinterval(interval)
-    # With the interpreter's lock held all along, at most a turn or two before and after.
-    assert turns > 5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
