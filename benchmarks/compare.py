@@ -9,6 +9,7 @@ Run: python benchmarks/compare.py [--shape 8192x1000] [--threads 1 2] [--isa avx
 """
 
 import argparse
+import ctypes
 import importlib
 import json
 import time
@@ -18,8 +19,8 @@ import numpy as np
 import fastlogits as fl
 
 OPERATIONS = {
-    "softmax": "copy",
-    "log_softmax": "copy",
+    "softmax": "memcpy",
+    "log_softmax": "memcpy",
     "logsumexp": "read",
     "cross_entropy": "read",
 }
@@ -58,7 +59,7 @@ def contenders(operation, x, labels, out):
     calls = {"NumPy": numpy_calls[operation]}
     if operation == "cross_entropy":
         calls["fastlogits"] = lambda: ours(x, labels)
-    elif OPERATIONS[operation] == "copy":
+    elif OPERATIONS[operation] == "memcpy":
         calls["fastlogits"] = lambda: ours(x, out=out)
     else:
         calls["fastlogits"] = lambda: ours(x)
@@ -101,8 +102,11 @@ def compare(shape, dtype, operation, threads, rounds):
     torch = optional("torch")
     if torch:
         torch.set_num_threads(threads)
-    base = {"copy": lambda: np.copyto(out, x), "read": lambda: x.max()}[OPERATIONS[operation]]
     name = OPERATIONS[operation]
+    base = {
+        "memcpy": lambda: ctypes.memmove(out.ctypes.data, x.ctypes.data, x.nbytes),
+        "read": lambda: x.max(),
+    }[name]
     seconds = time_in_turns({name: base} | contenders(operation, x, labels, out), rounds)
     records = []
     for library, values in seconds.items():

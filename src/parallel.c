@@ -77,13 +77,15 @@ static int at_most(int n, int limit) { return limit > 0 && limit < n ? limit : n
 #endif
 
 /* OMP_NUM_THREADS if set, else the least of what OpenMP says, the affinity mask and the
-   cgroup's quota. Asked anew at each call; a limit set through OpenMP counts always. */
+   cgroup's quota. Asked anew at each call, but for the quota, which is read once; a limit set
+   through OpenMP counts always. */
 int fl_default_threads(void)
 {
     int n = 1;
 #ifdef _OPENMP
     n = omp_get_max_threads();
-    if (getenv("OMP_NUM_THREADS") == NULL) {
+    const char *set_by_user = getenv("OMP_NUM_THREADS");
+    if (set_by_user == NULL || *set_by_user == '\0') {
 #ifdef __linux__
         cpu_set_t set;
         if (sched_getaffinity(0, sizeof set, &set) == 0)
@@ -95,12 +97,17 @@ int fl_default_threads(void)
     return n < 1 ? 1 : n;
 }
 
+/* More would be of no use, and some runtimes crash where they find no room for the team. */
+#define MAX_THREADS 1024
+
 void fl_parallel(fl_task *task, void *context, ptrdiff_t n, int n_threads)
 {
 #ifdef _OPENMP
     /* Inside somebody else's parallel region the cores are taken already. */
-    if (n_threads > 1 && n > 1 && !forked && !omp_in_parallel()) {
-#pragma omp parallel num_threads(n_threads)
+    const int most = n < MAX_THREADS ? (int)n : MAX_THREADS;
+    const int n_team = n_threads < most ? n_threads : most;
+    if (n_team > 1 && !forked && !omp_in_parallel()) {
+#pragma omp parallel num_threads(n_team)
         {
             const ptrdiff_t team = omp_get_num_threads(), me = omp_get_thread_num();
             const ptrdiff_t share = n / team, more = n % team;

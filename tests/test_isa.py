@@ -176,6 +176,7 @@ PROBE = {
     "div": lambda a, b, c: a / b,
     "fma": exact_fma,
     "max": lambda a, b, c: np.where(a > b, a, b),
+    "min": lambda a, b, c: np.where(a < b, a, b),
     "abs": lambda a, b, c: np.abs(a),
     "ne": lambda a, b, c: (a != b).astype(a.dtype),
     "gt": lambda a, b, c: (a > b).astype(a.dtype),

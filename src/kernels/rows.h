@@ -175,16 +175,19 @@ FL_INLINE void NAME(fold_lanes)(const NAME(fold_sum) *sum, double *rest, double 
     *rest_lo = lo[0];
 }
 
+/* Stored for the largest logit in place of its exponential: so large that `normalised` makes it
+   the probability that was computed with care. */
+#define E_OF_MAX ((real)0x1p100)
+
 FL_INLINE NAME(pair) NAME(keep)(mask m, NAME(pair) a)
 {
     return (NAME(pair)){v_keep(m, a.hi), v_keep(m, a.lo)};
 }
 
-/* How many classes ahead memory is prefetched, at least: 8 KiB. */
+/* How many classes ahead memory is prefetched, at least: 4 KiB. */
 #define AHEAD (4096 / (ptrdiff_t)sizeof(real))
 
-/* Memory that will be read and written soon, of the extent of what is in hand; harmless anywhere.
-   write may be NULL. */
+/* Memory that will be read and written soon, of the extent of what is in hand; or NULL. */
 typedef struct {
     const real *read, *write;
 } NAME(ahead);
@@ -192,8 +195,9 @@ typedef struct {
 FL_INLINE void NAME(prefetch_span)(NAME(ahead) ahead, ptrdiff_t j)
 {
     enum { LINE = 64 / (int)sizeof(real) };
-    for (ptrdiff_t at = j; at < j + FOLD_SPAN; at += LINE)
-        FL_PREFETCH(ahead.read + at);
+    if (ahead.read)
+        for (ptrdiff_t at = j; at < j + FOLD_SPAN; at += LINE)
+            FL_PREFETCH(ahead.read + at);
     if (ahead.write)
         for (ptrdiff_t at = j; at < j + FOLD_SPAN; at += LINE)
             FL_PREFETCH(ahead.write + at);
@@ -210,11 +214,12 @@ FL_INLINE void NAME(sum_span)(const real *x, const NAME(frame) *frame, vec max, 
             const int at = q * LANES + k * WIDTH;
             const vec logit = v_load(x + at);
             y[q] = NAME(exp)(logit, frame, scaled);
+            const mask other = v_ne(logit, max);
             if (store)
-                v_store(e + at, y[q].hi);
+                v_store(e + at, all ? y[q].hi : v_select(other, y[q].hi, v_set1(E_OF_MAX)));
             if (!all) {
-                y[q] = NAME(keep)(v_ne(logit, max), y[q]);
-                *others = v_count(v_ne(logit, max), *others);
+                y[q] = NAME(keep)(other, y[q]);
+                *others = v_count(other, *others);
             }
         }
         NAME(fold)(sum, k, y);
@@ -253,18 +258,17 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, NAME(where) where,
             const ptrdiff_t at = j + q * LANES + k * WIDTH, left = n - at;
             const vec logit = v_load_part(x + at, left, max);
             y[q] = NAME(exp)(logit, &frame, scaled);
+            const mask other = v_ne(logit, max);
             if (store)
-                v_store_part(e + at, left, y[q].hi);
-            y[q] = NAME(keep)(v_ne(logit, max), y[q]);
-            others = v_count(v_ne(logit, max), others);
+                v_store_part(e + at, left, v_select(other, y[q].hi, v_set1(E_OF_MAX)));
+            y[q] = NAME(keep)(other, y[q]);
+            others = v_count(other, others);
             compared += left < WIDTH ? left : WIDTH;
         }
         NAME(fold)(&sum, k, y);
     }
     NAME(fold_lanes)(&sum, &part->rest, &part->rest_lo);
     part->rest /= EXP_FACTOR;
-    if (FL_BITS == 32 && part->rest < BLOCK * 0x1p-125)
-        part->rest = 0; /* nothing but what stands for 0, and what is as small */
     part->equal = (double)(compared - v_counted(others));
 }
 
@@ -314,12 +318,6 @@ static row_state NAME(as_row_state)(const NAME(swept) *rows, int n)
     };
 }
 
-/* 2^n, or 0 for n below the exponents of normal numbers; n is an integer <= 0. */
-static double NAME(exact_pow2)(double n)
-{
-    return n < -1022 ? 0 : v_first(v_pow2(v_set1(0x1.8p52 + 1023 + n)));
-}
-
 /* Joins b, the state of the piece that follows, into a. The smaller maximum is rest. */
 static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling) *scaling)
 {
@@ -339,20 +337,15 @@ static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling
     }
     const NAME(state) low = a->max < b->max ? *a : *b;
     const NAME(state) high = a->max < b->max ? *b : *a;
-    double rest = low.rest, rest_lo = low.rest_lo;
-    if (low.equal > 0) {
-        const NAME(swept) piece = {low, *scaling};
-        row_state s = NAME(as_row_state)(&piece, 1);
-        s.equal = v_add(s.equal, v_set1(1.0));
-        const pair_f64 all = whole_rest(&s, exp_pair_f64(s.max, s.n));
-        rest = v_first(all.hi);
-        rest_lo = v_first(all.lo);
-    }
-    const double scale = NAME(exact_pow2)(low.n - high.n);
+    const NAME(swept) piece = {low, *scaling};
+    row_state state = NAME(as_row_state)(&piece, 1);
+    state.equal = v_add(state.equal, v_set1(1.0)); /* none of them is the row's largest */
+    const pair_f64 all = whole_rest(&state, exp_pair_f64(state.max, state.n));
+    /* The sum may be as large as 2^FRAME_SHIFT times the piece's length. */
+    const int shift = (int)fmax(low.n - high.n, -3000);
+    const double rest = ldexp(v_first(all.hi), shift), s = high.rest + rest, t = s - high.rest;
     *a = high;
-    const double s = high.rest + rest * scale;
-    const double t = s - high.rest;
-    a->rest_lo += rest_lo * scale + ((high.rest - (s - t)) + (rest * scale - t));
+    a->rest_lo += ldexp(v_first(all.lo), shift) + ((high.rest - (s - t)) + (rest - t));
     a->rest = s;
 }
 
@@ -465,7 +458,10 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int n,
     for (int b = 0; b < n; ++b) {
         const ptrdiff_t i = begin + b, next = i + far < rows->n_rows ? i + far : i;
         const real *x = rows->x;
-        const NAME(ahead) ahead = {x + next * rows->x_row, out ? out + next * rows->out_row : NULL};
+        const NAME(ahead) ahead = {
+            rows->x_class == 1 ? x + next * rows->x_row : NULL,
+            out ? out + next * rows->out_row : NULL,
+        };
         swept[b].scaling = *common;
         swept[b].state = NAME(sweep)(x + i * rows->x_row, rows->x_class, rows->n_classes,
                                      &swept[b].scaling, buffer, e ? e + b * e_row : NULL, ahead);
@@ -502,24 +498,21 @@ FL_INLINE ptrdiff_t NAME(unaligned)(const real *p, ptrdiff_t n)
         v_store_part(to, n, y);                                                                    \
     }
 
-/* What softmax multiplies by, and the probability of the largest logit, which is put in its
-   place: it alone can come near 1, where e * inverse, of a rounded e, could be above 1. */
+/* What softmax multiplies by, and the probability of the largest logit, which none exceeds: it
+   alone can come near 1, where e * inverse, of a rounded e, could be above 1. */
 typedef struct {
     vec inverse, inverse_lo; /* times 2^FRAME_SHIFT, so that e * inverse_lo is no subnormal */
-    vec e_max, largest;
+    vec largest;
 } NAME(normaliser);
 
-static NAME(normaliser) NAME(normaliser_of)(const NAME(swept) *row, const NAME(frame) *frame,
-                                            double inverse, double inverse_lo, double largest)
+static NAME(normaliser) NAME(normaliser_of)(double inverse, double inverse_lo, double largest)
 {
-    const vec max = v_set1(row->state.max);
     inverse *= 0x1p64 / EXP_FACTOR;
     inverse_lo *= 0x1p64 / EXP_FACTOR;
     const real hi = (real)inverse;
     return (NAME(normaliser)){
         .inverse = v_set1(hi),
         .inverse_lo = v_set1((real)((inverse - (double)hi) + inverse_lo)),
-        .e_max = (row->scaling.scaled ? NAME(exp)(max, frame, 1) : NAME(exp)(max, frame, 0)).hi,
         .largest = v_set1((real)largest),
     };
 }
@@ -527,8 +520,7 @@ static NAME(normaliser) NAME(normaliser_of)(const NAME(swept) *row, const NAME(f
 FL_INLINE vec NAME(normalised)(vec e, const NAME(normaliser) *by)
 {
     const vec p = v_fma(e, by->inverse, v_mul(e, by->inverse_lo));
-    const vec unshift = v_set1((real)0x1p-64);
-    return v_select(v_gt(by->e_max, e), v_mul(p, unshift), by->largest);
+    return v_min(v_mul(p, v_set1((real)0x1p-64)), by->largest);
 }
 
 /* exp(x) / sum, of exponentials that are stored ... */
@@ -539,19 +531,22 @@ static void NAME(normalise_stored)(real *e, ptrdiff_t n, const NAME(normaliser) 
 }
 
 /* ... or computed again. */
-FL_INLINE void NAME(normalise)(const real *from, real *to, ptrdiff_t n, const NAME(normaliser) *by_,
-                               const NAME(frame) *frame_, int scaled)
+FL_INLINE void NAME(normalise)(const real *from, real *to, ptrdiff_t n, real max_,
+                               const NAME(normaliser) *by_, const NAME(frame) *frame_, int scaled)
 {
     const NAME(normaliser) by = *by_;
     const NAME(frame) frame = *frame_;
-    FOR_EACH_REGISTER(from, to, n, v_set1((real)-INFINITY),
-                      y = NAME(normalised)(NAME(exp)(x, &frame, scaled).hi, &by));
+    const vec max = v_set1(max_);
+    FOR_EACH_REGISTER(from, to, n, max, {
+        const vec e = NAME(exp)(x, &frame, scaled).hi;
+        y = NAME(normalised)(v_select(v_ne(x, max), e, v_set1(E_OF_MAX)), &by);
+    });
 }
 
 /* The second sweep of one row. `e`: its exponentials, if it has been one block. */
 static void NAME(finish_softmax)(const real *x, ptrdiff_t xs, real *out, ptrdiff_t os, ptrdiff_t n,
-                                 real *e, const NAME(frame) *frame, const NAME(normaliser) *by,
-                                 int scaled)
+                                 real *e, real max, const NAME(frame) *frame,
+                                 const NAME(normaliser) *by, int scaled)
 {
     real in_buffer[BLOCK], out_buffer[BLOCK];
     if (e) {
@@ -564,9 +559,9 @@ static void NAME(finish_softmax)(const real *x, ptrdiff_t xs, real *out, ptrdiff
         const real *from = NAME(take)(x + j * xs, xs, length, in_buffer);
         real *to = NAME(place)(out + j * os, os, out_buffer);
         if (scaled)
-            NAME(normalise)(from, to, length, by, frame, 1);
+            NAME(normalise)(from, to, length, max, by, frame, 1);
         else
-            NAME(normalise)(from, to, length, by, frame, 0);
+            NAME(normalise)(from, to, length, max, by, frame, 0);
         NAME(put)(to, out + j * os, os, length);
     }
 }
@@ -601,10 +596,9 @@ static void NAME(softmax)(const fl_rows *rows)
                 continue;
             }
             const NAME(frame) frame = NAME(frame_of)(swept[b].state.n, &swept[b].scaling);
-            const NAME(normaliser) by =
-                NAME(normaliser_of)(swept + b, &frame, inverse[b], inverse_lo[b], largest[b]);
+            const NAME(normaliser) by = NAME(normaliser_of)(inverse[b], inverse_lo[b], largest[b]);
             NAME(finish_softmax)(x + b * rows->x_row, xs, to, os, n, e ? e + b * e_row : NULL,
-                                 &frame, &by, swept[b].scaling.scaled);
+                                 swept[b].state.max, &frame, &by, swept[b].scaling.scaled);
         }
     }
 }

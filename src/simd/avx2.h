@@ -74,6 +74,8 @@ FL_INLINE f32v f32_fma(f32v a, f32v b, f32v c) { return _mm256_fmadd_ps(a, b, c)
 FL_INLINE f64v f64_fma(f64v a, f64v b, f64v c) { return _mm256_fmadd_pd(a, b, c); }
 FL_INLINE f32v f32_max(f32v a, f32v b) { return _mm256_max_ps(a, b); }
 FL_INLINE f64v f64_max(f64v a, f64v b) { return _mm256_max_pd(a, b); }
+FL_INLINE f32v f32_min(f32v a, f32v b) { return _mm256_min_ps(a, b); }
+FL_INLINE f64v f64_min(f64v a, f64v b) { return _mm256_min_pd(a, b); }
 FL_INLINE f32v f32_abs(f32v a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 FL_INLINE f64v f64_abs(f64v a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
 

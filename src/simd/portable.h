@@ -82,6 +82,11 @@ typedef struct {
         P##v r;                                                                                    \
         FL_EACH(W, a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]);                                 \
     }                                                                                              \
+    FL_INLINE P##v P##_min(P##v a, P##v b)                                                         \
+    {                                                                                              \
+        P##v r;                                                                                    \
+        FL_EACH(W, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]);                                 \
+    }                                                                                              \
     FL_INLINE P##m P##_ne(P##v a, P##v b)                                                          \
     {                                                                                              \
         P##m r;                                                                                    \

@@ -3,11 +3,13 @@
  * of them for f32v and f64v (f32_add, f64_add, ...), and the overloads below let one
  * template speak of either.
  *
+ *   v_set1(s)                  s in every lane
  *   v_load, v_store            a register, at any alignment
  *   v_load_part(p, n, fill)    the first n lanes from p, the rest from fill; reads no more
  *   v_store_part(p, n, a)      the first n lanes; writes no more; n may be <= 0 or >= width
  *   v_add sub mul div fma      IEEE, one rounding each
  *   v_max(a, b)                a > b ? a : b, so b where either is NaN
+ *   v_min(a, b)                a < b ? a : b, likewise
  *   v_abs                      clears the sign
  *   v_ne, v_gt                 masks; with NaN v_ne is true and v_gt is false
  *   v_keep(m, a)               a where m, else +0
@@ -22,6 +24,7 @@
  *   v_ilogb(a)                 floor(log2 a) for normal a > 0; anything for NaN
  *   v_hmax(a)                  the largest lane, in no particular order
  *   v_half(a, h)               lower or upper half of an f32v as float64
+ *   v_first(a)                 the first lane of an f64v
  */
 #define FL_OVERLOAD(op, a) _Generic((a), f32v: f32_##op, f64v: f64_##op)
 #define FL_OVERLOAD_POINTER(op, p)                                                                 \
@@ -42,6 +45,7 @@
 #define v_div(a, b) FL_OVERLOAD(div, a)(a, b)
 #define v_fma(a, b, c) FL_OVERLOAD(fma, a)(a, b, c)
 #define v_max(a, b) FL_OVERLOAD(max, a)(a, b)
+#define v_min(a, b) FL_OVERLOAD(min, a)(a, b)
 #define v_abs(a) FL_OVERLOAD(abs, a)(a)
 #define v_ne(a, b) FL_OVERLOAD(ne, a)(a, b)
 #define v_gt(a, b) FL_OVERLOAD(gt, a)(a, b)
