@@ -271,9 +271,16 @@ cdef cnp.ndarray _array(x, str argument):
         return np.asarray(x.data)
     try:
         return np.asarray(x)
-    except RuntimeError as error:
-        # What PyTorch says of a tensor that requires a gradient.
+    except (RuntimeError, TypeError) as error:
+        # What PyTorch says of a tensor that requires a gradient, or of bfloat16.
         raise TypeError(f"{argument} cannot be read as an array: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{argument} cannot be read as an array: {error}") from error
+
+
+def _as_array(x, argument):
+    """`_array`, for the modules in Python."""
+    return _array(x, argument)
 
 
 cdef tuple _logits(x, dtype, str argument, bint reduces):
@@ -387,7 +394,11 @@ cdef int _axis_of(axis, int ndim) except? -1:
 cdef double _temperature(temperature) except? -1.0:
     if type(temperature) is not float and not isinstance(temperature, numbers.Real):
         raise TypeError(f"temperature must be a real number, got {type(temperature).__name__}")
-    cdef double t = temperature
+    cdef double t
+    try:
+        t = temperature
+    except OverflowError:  # an integer beyond the floats
+        t = math.inf
     if not (t > 0 and t != math.inf):
         raise ValueError(f"temperature must be positive and finite, got {t}")
     return t
@@ -458,6 +469,9 @@ cdef _run_rows(op_t op, cnp.ndarray x, int axis, cnp.ndarray out, double tempera
         ):
             raise ValueError(f"{ndim} dimensions are too many")
     cdef ptrdiff_t n_rows = k.fl_walk_rows(&walk)
+    # An array without classes may have more rows than could ever be visited.
+    if walk.rows.n_classes == 0 and (op == SOFTMAX or op == LOG_SOFTMAX):
+        return
     if n_rows:
         _run(&walk, n_rows * (walk.rows.n_classes if walk.rows.n_classes else 1))
 
@@ -822,6 +836,17 @@ cdef _refuse_label(cnp.ndarray given, ptrdiff_t flat_position, n_classes, ignore
     )
 
 
+cdef _refuse_large_labels(targets, ptrdiff_t n_classes, int64_t ignore_index):
+    """NumPy makes no integers of a list with one beyond 64 bits: name that one."""
+    if isinstance(targets, np.ndarray):
+        return
+    given = np.array(targets, dtype=object)
+    if all(type(label) is int for label in given.flat):
+        for i, label in enumerate(given.flat):
+            if not 0 <= label < n_classes and label != ignore_index:
+                _refuse_label(given, i, n_classes, ignore_index)
+
+
 cdef cnp.ndarray _labels(targets, tuple shape, ptrdiff_t n_classes, int64_t ignore_index):
     """The labels as int64, a copy that nobody else can change, all of them checked."""
     # The copy is also what keeps a label from changing between its check and its use.
@@ -829,6 +854,7 @@ cdef cnp.ndarray _labels(targets, tuple shape, ptrdiff_t n_classes, int64_t igno
     if given.dtype.kind not in "iu":
         # An empty list has no integers in it, but no others either.
         if given.size or isinstance(targets, np.ndarray):
+            _refuse_large_labels(targets, n_classes, ignore_index)
             raise TypeError(f"targets must hold integers, got dtype {given.dtype}")
     if (<object>given).shape != shape:
         raise ValueError(
@@ -909,7 +935,7 @@ def cross_entropy(logits, targets, *, axis=-1, ignore_index=-100, reduction="mea
             f"ignore_index must be an integer, got {type(ignore_index).__name__}"
         ) from None
     if not -(2**63) <= ignore < 2**63:
-        raise ValueError(f"ignore_index must fit 64 bits, got {ignore}")
+        raise ValueError(f"ignore_index must fit 64 bits with a sign, got {ignore}")
     cdef cnp.ndarray x, labels, losses
     x = _logits(logits, None, "logits", True)[0]
     cdef int ndim = cnp.PyArray_NDIM(x)

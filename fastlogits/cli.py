@@ -77,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["info"])  # doctest: +SKIP
     0
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # The descriptor was closed before the start.
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import fastlogits
+from fastlogits._core import _as_array
 
 __all__ = ["Scores", "score"]
 
@@ -223,7 +224,7 @@ def _checked(
 def _unmasked(name: str, value: ArrayLike) -> NDArray[Any]:
     if np.ma.is_masked(value):
         raise TypeError(f"{name}: expected no masked elements, got some: fill or drop them")
-    return np.asarray(value)
+    return _as_array(value, name)
 
 
 def _check_range(labels: NDArray[Any], n_classes: int, ignore_index: int) -> None:

@@ -314,3 +314,16 @@ def test_memory_stays_small(tmp_path):
     assert process.returncode == 0
     assert found["nll"] == pytest.approx(math.log(classes))
     assert 0 < largest < 300e6
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a descriptor through the shell")
+def test_closed_standard_output_is_no_error(tmp_path):
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *COMMAND, "info"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

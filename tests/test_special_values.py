@@ -269,3 +269,47 @@ def test_no_floating_point_state_is_changed_and_no_warning_given(dtype):
         logsumexp(x)
         fastlogits.softplus(x)
         assert (tiny * 3 / 3 == tiny).all(), "subnormals are flushed after the call"
+
+
+@pytest.mark.parametrize("temperature", [2.97e-8, 1e-14, 1e-10 / 3, 0.1, 3.0, 1e10])
+def test_minus_inf_has_no_probability_at_any_temperature(dtype, temperature):
+    x = np.array([-INF, 0, 1], dtype)
+    assert log_softmax(x, temperature=temperature)[0] == -INF
+    assert softmax(x, temperature=temperature)[0] == 0
+
+
+def test_quotient_beyond_the_largest_number_is_minus_inf(dtype):
+    top = np.finfo(dtype).max
+    x = np.array([top, -top, 1, top], dtype)
+    half = -dtype.type(np.log(2))
+    np.testing.assert_array_equal(log_softmax(x, temperature=1e-30), [half, -INF, -INF, half])
+
+
+def test_difference_beyond_the_largest_number_is_divided_first(dtype):
+    top = np.finfo(dtype).max
+    x = np.array([top, -top, 0], dtype) / 2 * dtype.type(1.9)
+    temperature = float(top) / 4
+    exact = reference.log_softmax(x, temperature)
+    assert reference.ulp_error(log_softmax(x, temperature=temperature), exact).max() <= 4
+
+
+def test_pieces_of_a_row_that_are_tiny_beside_the_rest_still_count():
+    """Their largest logit alone would underflow; with all others of the piece it does not."""
+    x = np.full(4096, -INF)
+    x[0], x[2048:] = 0.0, -1023 * np.log(2)
+    rest = reference.log_softmax(x[np.newaxis])[0, 0]
+    assert rest < 0
+    assert reference.ulp_error(log_softmax(x)[0], rest) <= 2
+    assert reference.ulp_error(losses(x[np.newaxis], [0])[0], -rest) <= 2
+
+
+def test_adjacent_logits_have_each_its_own_probability():
+    x = np.array([1.3195933, np.nextafter(np.float32(1.3195933), np.float32(0)), -8], np.float32)
+    exact = reference.softmax(x[np.newaxis])[0]
+    assert reference.ulp_error(softmax(x), exact).max() <= 2
+
+
+@pytest.mark.parametrize("op", [softmax, log_softmax])
+def test_rows_without_classes_are_not_visited(op, dtype):
+    assert op(np.empty((2**40, 0), dtype)).shape == (2**40, 0)
+    assert op(np.empty((0, 2**40), dtype), axis=0).shape == (0, 2**40)

@@ -107,6 +107,19 @@ def test_absurd_number_of_threads_is_refused_or_survived(n):
         assert get_num_threads() >= 1
 
 
+def test_largest_number_of_threads_computes():
+    run = python(
+        """
+        import numpy as np
+        import fastlogits as fl
+        fl.set_num_threads(65536)
+        print(fl.softmax(np.zeros((2000, 100))).sum())
+        """
+    )
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) == pytest.approx(2000)
+
+
 def test_context_restores_what_was_before():
     set_num_threads(3)
     with num_threads(1):

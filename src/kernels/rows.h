@@ -603,18 +603,26 @@ static void NAME(softmax)(const fl_rows *rows)
     }
 }
 
-/* (x - max) / temperature - log, two terms of one sign. */
+/* (x - max) / temperature - log, two terms of one sign. Where x - max overflows, of halves; where
+   the quotient does, -inf. */
 FL_INLINE void NAME(log_block)(const real *from, real *to, ptrdiff_t n, vec max, vec log,
                                const NAME(frame) *frame_, int scaled)
 {
     const NAME(frame) frame = *frame_;
+    const vec least = v_set1((real)-INFINITY), half = v_set1((real)0.5), two = v_set1((real)2);
     FOR_EACH_REGISTER(from, to, n, max, {
-        const vec d = v_sub(x, max);
-        y = v_sub(d, log);
+        const vec difference = v_sub(x, max);
+        y = v_sub(difference, log);
         if (scaled) {
-            const vec lo = v_mul(v_max(v_set1(-REAL_MAX), d), frame.inverse_lo);
-            const vec quotient = v_fma(d, frame.inverse, v_sub(lo, log));
-            y = v_select(v_ne(d, v_set1((real)0)), quotient, y);
+            const mask fits = v_ne(difference, least);
+            const vec halves = v_sub(v_mul(x, half), v_mul(max, half));
+            const vec d = v_select(fits, difference, halves);
+            const vec unit = v_select(fits, v_set1((real)1), two);
+            const vec inverse = v_mul(frame.inverse, unit);
+            const vec lo = v_mul(d, v_mul(frame.inverse_lo, unit));
+            const vec quotient = v_fma(d, inverse, v_sub(lo, log));
+            const vec finite = v_select(v_ne(v_mul(d, inverse), least), quotient, least);
+            y = v_select(v_ne(d, v_set1((real)0)), finite, y);
         }
     });
 }
@@ -699,11 +707,9 @@ static void NAME(cross_entropy)(const fl_rows *rows)
         for (int b = 0; b < count; ++b) {
             const int64_t label = rows->labels[i + b];
             const real *x = (const real *)rows->x + (i + b) * rows->x_row;
-            /* Labels have been checked, but another thread may have changed one since. */
-            const int is_class = label >= 0 && label < rows->n_classes;
             ignored[b] = label == rows->ignore_index;
             max[b] = (double)swept[b].state.max;
-            target[b] = is_class && !ignored[b] ? (double)x[label * rows->x_class] : 0;
+            target[b] = ignored[b] ? 0 : (double)x[label * rows->x_class];
         }
         const f64v inverse = v_set1(common.inverse), inverse_lo = v_set1(common.inverse_lo);
         for (int b = 0; b < count; b += FL_WIDTH_F64) {
