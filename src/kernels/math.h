@@ -7,8 +7,9 @@
  *
  *     n = rint(x log2 e),   r = x - n ln2,   exp(x) 2^-N = exp(r) 2^(n - N).
  *
- * x - n LN2_HI is exact: both are multiples of half an ulp of LN2_HI (for |x| < LN2_HI / 2
- * n is 0), and the difference is below LN2_HI. So r has one rounding, that of n LN2_LO.
+ * float32 counts n in eighths (EXP_STEPS), of ln2/8. With HI = LN2_HI / EXP_STEPS, x - n HI is
+ * exact: both are multiples of half an ulp of HI (for |x| < HI / 2 n is 0), and the difference
+ * is below HI. So r has one rounding, that of n LN2_LO / EXP_STEPS.
  *
  * FRAME_SHIFT keeps the exponentials normal numbers wherever the quotient by their sum is
  * at least the smallest subnormal.

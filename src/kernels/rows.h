@@ -184,7 +184,8 @@ FL_INLINE NAME(pair) NAME(keep)(mask m, NAME(pair) a)
     return (NAME(pair)){v_keep(m, a.hi), v_keep(m, a.lo)};
 }
 
-/* How many classes ahead memory is prefetched, at least: 4 KiB. */
+/* How many classes ahead memory is prefetched, at least: 4 KiB. Less leaves waits for it, more
+   displaces what is in use. */
 #define AHEAD (4096 / (ptrdiff_t)sizeof(real))
 
 /* Memory that will be read and written soon, of the extent of what is in hand; or NULL. */

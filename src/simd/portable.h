@@ -2,10 +2,16 @@
  * The vocabulary in plain C11, for any CPU: small arrays that a compiler keeps in
  * whatever vector registers there are. The contract is in vocabulary.h.
  */
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+/* As x87 computes; with SSE2 (-msse2 -mfpmath=sse) the compiler does not. */
+#if FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
+#error "intermediate results wider than their type would change the bits of the results"
+#endif
 
 #define FL_WIDTH_F32 4
 #define FL_WIDTH_F64 2
