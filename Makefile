@@ -8,6 +8,7 @@ WARNINGS := -std=c11 -O1 -fsyntax-only -Wall -Wextra -Wshadow -Wconversion -Werr
 EXTRAS := .venv/extra-test $(if $(filter-out 0,$(PEERS)),.venv/extra-peers)
 
 .PHONY: demo test lint clean
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two pips at once would spoil the environment.
 .NOTPARALLEL:
 

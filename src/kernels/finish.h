@@ -36,19 +36,17 @@ FL_INLINE pair_f64 whole_rest(const row_state *s, pair_f64 e)
     return add_pairs(s->rest, (pair_f64){product, v_fma(others, e.lo, product_lo)});
 }
 
-/* 1 / the sum of the exponentials, in the frame. */
-FL_INLINE pair_f64 finish_inverse(const row_state *s)
-{
-    const pair_f64 e = exp_pair_f64(s->max, s->n);
-    const pair_f64 one = {v_set1(1.0), v_set1(0.0)};
-    return divide_pairs(one, add_pairs(e, whole_rest(s, e)));
-}
+typedef struct {
+    pair_f64 inverse; /* 1 / the sum of the exponentials, in the frame */
+    pair_f64 largest; /* the probability of the largest logit */
+} normaliser_parts;
 
-/* The probability of the largest logit. */
-FL_INLINE pair_f64 finish_largest(const row_state *s)
+FL_INLINE normaliser_parts finish_normaliser(const row_state *s)
 {
     const pair_f64 e = exp_pair_f64(s->max, s->n);
-    return divide_pairs(e, add_pairs(e, whole_rest(s, e)));
+    const pair_f64 sum = add_pairs(e, whole_rest(s, e));
+    const pair_f64 one = {v_set1(1.0), v_set1(0.0)};
+    return (normaliser_parts){divide_pairs(one, sum), divide_pairs(e, sum)};
 }
 
 /* log(the sum of the exponentials / exp(max)): logsumexp - max. */

@@ -585,10 +585,10 @@ static void NAME(softmax)(const fl_rows *rows)
         double inverse[BATCH], inverse_lo[BATCH], largest[BATCH];
         for (int b = 0; b < count; b += FL_WIDTH_F64) {
             const row_state state = NAME(as_row_state)(swept + b, count - b);
-            const pair_f64 one_over = finish_inverse(&state);
-            v_store(inverse + b, one_over.hi);
-            v_store(inverse_lo + b, one_over.lo);
-            v_store(largest + b, finish_largest(&state).hi);
+            const normaliser_parts parts = finish_normaliser(&state);
+            v_store(inverse + b, parts.inverse.hi);
+            v_store(inverse_lo + b, parts.inverse.lo);
+            v_store(largest + b, parts.largest.hi);
         }
         for (int b = 0; b < count; ++b) {
             real *to = out + b * rows->out_row;
