@@ -259,7 +259,7 @@ cdef _refuse_dtype(cnp.ndarray a, str argument):
     )
 
 
-cdef cnp.ndarray _array(x, str argument):
+cpdef cnp.ndarray _array(x, str argument):
     """`x` as a plain array, of any dtype."""
     if type(x) is np.ndarray:
         return x
@@ -277,11 +277,6 @@ cdef cnp.ndarray _array(x, str argument):
         raise TypeError(f"{argument} cannot be read as an array: {error}") from error
     except ValueError as error:
         raise ValueError(f"{argument} cannot be read as an array: {error}") from error
-
-
-def _as_array(x, argument):
-    """`_array`, for the modules in Python."""
-    return _array(x, argument)
 
 
 cdef tuple _logits(x, dtype, str argument, bint reduces):
@@ -469,12 +464,9 @@ cdef _run_rows(op_t op, cnp.ndarray x, int axis, cnp.ndarray out, double tempera
             cnp.PyArray_STRIDE(x, d) // x_size, cnp.PyArray_STRIDE(out, d) // out_size,
         ):
             raise ValueError(f"{ndim} dimensions are too many")
-    cdef ptrdiff_t n_rows = k.fl_walk_rows(&walk)
-    # An array without classes may have more rows than could ever be visited.
-    if walk.rows.n_classes == 0 and (op == SOFTMAX or op == LOG_SOFTMAX):
-        return
-    if n_rows:
-        _run(&walk, n_rows * (walk.rows.n_classes if walk.rows.n_classes else 1))
+    # With nothing to write there may be more empty rows than could ever be visited.
+    if cnp.PyArray_SIZE(out):
+        _run(&walk, k.fl_walk_rows(&walk) * max(walk.rows.n_classes, 1))
 
 
 cdef tuple _merge_axes(cnp.ndarray a, axis):

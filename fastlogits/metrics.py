@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import fastlogits
-from fastlogits._core import _as_array
+from fastlogits._core import _array
 
 __all__ = ["Scores", "score"]
 
@@ -196,7 +196,7 @@ def _checked(
     logits: ArrayLike, labels: ArrayLike, ignore_index: int, temperature: float
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return both as arrays with at least one axis of rows, all arguments checked."""
-    x, y = _unmasked("logits", logits), _unmasked("labels", labels)
+    x, y = _array(logits, "logits"), _array(labels, "labels")
     if x.dtype.kind in "cOSUMm":
         raise TypeError(f"logits: expected real numbers, got dtype {x.dtype}")
     if y.dtype.kind not in "iu":
@@ -219,12 +219,6 @@ def _checked(
         x, y = x[np.newaxis], y[np.newaxis]
     _check_range(y, x.shape[-1], ignore_index)
     return x, y
-
-
-def _unmasked(name: str, value: ArrayLike) -> NDArray[Any]:
-    if np.ma.is_masked(value):
-        raise TypeError(f"{name}: expected no masked elements, got some: fill or drop them")
-    return _as_array(value, name)
 
 
 def _check_range(labels: NDArray[Any], n_classes: int, ignore_index: int) -> None:

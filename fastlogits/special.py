@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastlogits._core import _as_array
+from fastlogits._core import _array as _as_array
 from fastlogits._core import log_sigmoid as _log_sigmoid
 from fastlogits._core import log_softmax as _log_softmax
 from fastlogits._core import logsumexp as _logsumexp
@@ -439,11 +439,6 @@ def _is_bfloat16(dtype: Any) -> bool:
 
 def _numbers(x: Any, name: str) -> _Array:
     """`x` as an array of numbers."""
-    if np.ma.is_masked(x):
-        raise TypeError(
-            f"{name} must not have masked elements: fill or select them first, for example "
-            f"{name}.filled(-inf)"
-        )
     values = _as_array(x, name)
     if values.dtype.kind not in "biufc" and not _is_bfloat16(values.dtype):
         raise TypeError(

@@ -7,7 +7,7 @@ FL_INLINE NAME(pair) NAME(exp_minus_abs)(vec x)
     /* The frame of exponent 0, and FRAME_SHIFT taken off again; subnormals round once. */
     const vec zero = v_set1((real)0);
     const NAME(pair) e = NAME(exp_pair)((NAME(pair)){v_sub(zero, v_abs(x)), zero}, zero);
-    const vec unshift = v_set1((real)0x1p-64);
+    const vec unshift = v_set1((real)(1 / FRAME_SCALE));
     return (NAME(pair)){v_mul(e.hi, unshift), v_mul(e.lo, unshift)};
 }
 

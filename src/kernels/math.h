@@ -15,6 +15,7 @@
  * at least the smallest subnormal.
  */
 #define FRAME_SHIFT 64
+#define FRAME_SCALE 0x1p64 /* 2^FRAME_SHIFT */
 
 /* Where temperature is 1 and the row is not huge, x is a logit and `scaled` is 0. Else x
    becomes the pair hi + lo = (x - offset) / temperature. `scaled` is a compile-time constant

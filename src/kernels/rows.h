@@ -155,6 +155,14 @@ FL_INLINE void NAME(fold)(NAME(fold_sum) *sum, int k, const NAME(pair) *y)
 #endif
 }
 
+/* sum + lost grows by hi + lo; what the addition rounds away goes to lost. */
+FL_INLINE void NAME(add_to)(double *sum, double *lost, double hi, double lo)
+{
+    const double s = *sum + hi, t = s - *sum;
+    *lost += lo + ((*sum - (s - t)) + (hi - t));
+    *sum = s;
+}
+
 /* Lane i and lane i + half, until one is left. */
 FL_INLINE void NAME(fold_lanes)(const NAME(fold_sum) *sum, double *rest, double *rest_lo)
 {
@@ -165,11 +173,10 @@ FL_INLINE void NAME(fold_lanes)(const NAME(fold_sum) *sum, double *rest, double 
     }
     for (int half = FOLD_LANES / 2; half; half /= 2)
         for (int i = 0; i < half; ++i) {
-            const double s = hi[i] + hi[i + half];
-            const double t = s - hi[i];
             if (FL_BITS == 64)
-                lo[i] += lo[i + half] + ((hi[i] - (s - t)) + (hi[i + half] - t));
-            hi[i] = s;
+                NAME(add_to)(hi + i, lo + i, hi[i + half], lo[i + half]);
+            else
+                hi[i] += hi[i + half];
         }
     *rest = hi[0];
     *rest_lo = lo[0];
@@ -330,10 +337,7 @@ static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling
     }
     if (a->max == b->max) {
         a->equal += b->equal;
-        const double s = a->rest + b->rest;
-        const double t = s - a->rest;
-        a->rest_lo += b->rest_lo + ((a->rest - (s - t)) + (b->rest - t));
-        a->rest = s;
+        NAME(add_to)(&a->rest, &a->rest_lo, b->rest, b->rest_lo);
         return;
     }
     const NAME(state) low = a->max < b->max ? *a : *b;
@@ -344,10 +348,9 @@ static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling
     const pair_f64 all = whole_rest(&state, exp_pair_f64(state.max, state.n));
     /* The sum may be as large as 2^FRAME_SHIFT times the piece's length. */
     const int shift = (int)fmax(low.n - high.n, -3000);
-    const double rest = ldexp(v_first(all.hi), shift), s = high.rest + rest, t = s - high.rest;
     *a = high;
-    a->rest_lo += ldexp(v_first(all.lo), shift) + ((high.rest - (s - t)) + (rest - t));
-    a->rest = s;
+    NAME(add_to)(&a->rest, &a->rest_lo, ldexp(v_first(all.hi), shift),
+                 ldexp(v_first(all.lo), shift));
 }
 
 /* The exponent of exp((x - offset) / temperature), before rounding. */
@@ -508,8 +511,8 @@ typedef struct {
 
 static NAME(normaliser) NAME(normaliser_of)(double inverse, double inverse_lo, double largest)
 {
-    inverse *= 0x1p64 / EXP_FACTOR;
-    inverse_lo *= 0x1p64 / EXP_FACTOR;
+    inverse *= FRAME_SCALE / EXP_FACTOR;
+    inverse_lo *= FRAME_SCALE / EXP_FACTOR;
     const real hi = (real)inverse;
     return (NAME(normaliser)){
         .inverse = v_set1(hi),
@@ -521,7 +524,7 @@ static NAME(normaliser) NAME(normaliser_of)(double inverse, double inverse_lo, d
 FL_INLINE vec NAME(normalised)(vec e, const NAME(normaliser) *by)
 {
     const vec p = v_fma(e, by->inverse, v_mul(e, by->inverse_lo));
-    return v_min(v_mul(p, v_set1((real)0x1p-64)), by->largest);
+    return v_min(v_mul(p, v_set1((real)(1 / FRAME_SCALE))), by->largest);
 }
 
 /* exp(x) / sum, of exponentials that are stored ... */
