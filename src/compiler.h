@@ -8,4 +8,7 @@
 /* A hint; harmless for any address. */
 #define FL_PREFETCH(p) __builtin_prefetch((const void *)(p))
 
+/* How many bits are set. */
+#define FL_POPCOUNT(bits) __builtin_popcount(bits)
+
 #endif

@@ -23,6 +23,7 @@ PROBE(fma, v_fma(a, b, c))
 PROBE(max, v_max(a, b))
 PROBE(min, v_min(a, b))
 PROBE(abs, v_abs(a))
+PROBE(eq, v_select(v_eq(a, b), one, zero))
 PROBE(ne, v_select(v_ne(a, b), one, zero))
 PROBE(gt, v_select(v_gt(a, b), one, zero))
 PROBE(select, v_select(v_gt(a, b), b, c))
@@ -54,16 +55,16 @@ static void NAME(probe_fill)(real *out, real value)
         out[i] = value;
 }
 
-/* How many a > b and how many a > c there are. */
-static void NAME(probe_count)(const real *pa, const real *pb, const real *pc, real *out)
+/* Whether a > b, lane by lane, as 1 and 0. */
+static void NAME(probe_lanes)(const real *pa, const real *pb, const real *pc, real *out)
 {
-    ptrdiff_t n = 0;
+    (void)pc;
     for (int k = 0; k < LANES; k += WIDTH) {
-        const vec a = v_load(pa + k);
-        const vec once = v_count(v_gt(a, v_load(pb + k)), v_set1((real)0));
-        n += v_counted(v_count(v_gt(a, v_load(pc + k)), once));
+        const unsigned lanes = v_lanes(v_gt(v_load(pa + k), v_load(pb + k)));
+        for (int i = 0; i < WIDTH; ++i)
+            out[k + i] = (real)(lanes >> i & 1);
+        out[k] += (real)(lanes >> WIDTH); /* there are no others */
     }
-    NAME(probe_fill)(out, (real)n);
 }
 
 /* The largest of a, NaN left out. */

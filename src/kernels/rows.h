@@ -10,7 +10,8 @@
  * more than twice, and then folds the lanes in ascending order into FOLD_LANES float64 lanes.
  * float64 folds each at once and keeps what the addition rounds away: one class can be most
  * of the rest, and then each rounding shows in the last place of its logarithm. Registers
- * being narrower or wider changes nothing in these orders.
+ * being narrower or wider changes nothing in these orders. The spans of a block that hold its
+ * largest logit come after the others, and the classes beyond the last whole span at the end.
  */
 #define FOLD_SPAN (4 * LANES)
 #define FOLD_LANES 8
@@ -84,20 +85,14 @@ FL_INLINE void NAME(put)(const real *from, real *out, ptrdiff_t stride, ptrdiff_
         out[i * stride] = from[i];
 }
 
-/* Where in a block its largest logit is: at [begin, end), which are whole spans, and maybe in
-   what follows the last whole span. begin > end: only there. */
-typedef struct {
-    ptrdiff_t begin, end;
-} NAME(where);
-
-/* The largest of n numbers, NaN left out; -inf for none. Never -0. */
-static real NAME(block_max)(const real *x, ptrdiff_t n, NAME(where) *where)
+/* The largest of n <= BLOCK numbers, NaN left out; -inf for none. Never -0. `tops` receives the
+   same of each whole span, lane by lane. */
+static real NAME(block_max)(const real *x, ptrdiff_t n, vec *tops)
 {
     const vec least = v_set1((real)-INFINITY);
-    vec best = least, minus_first = least, last = least;
+    vec best = least;
     ptrdiff_t j = 0;
     for (; j + FOLD_SPAN <= n; j += FOLD_SPAN) {
-        const vec start = v_set1((real)j), minus_start = v_set1((real)-j);
         vec m[GROUP];
         for (int k = 0; k < GROUP; ++k)
             m[k] = v_max(v_load(x + j + k * WIDTH), least);
@@ -106,21 +101,12 @@ static real NAME(block_max)(const real *x, ptrdiff_t n, NAME(where) *where)
                 m[k] = v_max(v_load(x + j + q * LANES + k * WIDTH), m[k]);
         for (int k = 1; k < GROUP; ++k)
             m[0] = v_max(m[0], m[k]);
-        minus_first = v_select(v_gt(m[0], best), minus_start, minus_first);
-        last = v_select(v_gt(best, m[0]), last, start);
+        tops[j / FOLD_SPAN] = m[0];
         best = v_max(m[0], best);
     }
-    const vec in_spans = best;
     for (; j < n; j += WIDTH)
         best = v_max(v_load_part(x + j, n - j, least), best);
-    const real max = v_hmax(best);
-    const vec max_v = v_set1(max);
-    const real first_span = v_hmax(v_select(v_ne(in_spans, max_v), least, minus_first));
-    const real last_span = v_hmax(v_select(v_ne(in_spans, max_v), least, last));
-    *where = (NAME(where)){n, 0};
-    if (first_span > (real)-INFINITY)
-        *where = (NAME(where)){(ptrdiff_t)-first_span, (ptrdiff_t)last_span + FOLD_SPAN};
-    return max + (real)0;
+    return v_hmax(best) + (real)0;
 }
 
 static int NAME(has_nan)(const real *x, ptrdiff_t stride, ptrdiff_t n)
@@ -212,10 +198,11 @@ FL_INLINE void NAME(prefetch_span)(NAME(ahead) ahead, ptrdiff_t j)
 }
 
 /* One whole span: its exponentials into e, where `store`, and into the sum, where `all`; else
-   without those of logits that equal max, with the others counted. */
-FL_INLINE void NAME(sum_span)(const real *x, const NAME(frame) *frame, vec max, NAME(fold_sum) *sum,
-                              vec *others, real *e, int all, int store, int scaled)
+   without those of logits that equal max. Returns how many it left out. */
+FL_INLINE int NAME(sum_span)(const real *x, const NAME(frame) *frame, vec max, NAME(fold_sum) *sum,
+                             real *e, int all, int store, int scaled)
 {
+    int equal = 0;
     for (int k = 0; k < GROUP; ++k) {
         NAME(pair) y[4];
         for (int q = 0; q < 4; ++q) {
@@ -227,19 +214,20 @@ FL_INLINE void NAME(sum_span)(const real *x, const NAME(frame) *frame, vec max, 
                 v_store(e + at, all ? y[q].hi : v_select(other, y[q].hi, v_set1(E_OF_MAX)));
             if (!all) {
                 y[q] = NAME(keep)(other, y[q]);
-                *others = v_count(other, *others);
+                equal += FL_POPCOUNT(v_lanes(v_eq(logit, max)));
             }
         }
         NAME(fold)(sum, k, y);
     }
+    return equal;
 }
 
 /*
  * The exponentials of n <= BLOCK contiguous logits in the frame: their sum without those of max
  * and, where `store`, each of them into e (which may be x). Logits are compared with max only
- * where it can be; how many equal it is counted.
+ * in spans whose `tops` reach it; how many equal it is counted.
  */
-FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, NAME(where) where,
+FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const vec *tops,
                                const NAME(frame) *frame_, NAME(state) *part, NAME(ahead) ahead,
                                real *e, int store, int scaled)
 {
@@ -249,16 +237,24 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, NAME(where) where,
     NAME(fold_sum) sum;
     for (int i = 0; i < FOLD_VECS; ++i)
         sum.hi[i] = sum.lo[i] = v_set1(0.0);
-    vec others = zero;
-    ptrdiff_t compared = 0, j = 0;
+    /* The spans with max come last: which one it is, no branch has to guess. */
+    ptrdiff_t plain[BLOCK / FOLD_SPAN], with_max[BLOCK / FOLD_SPAN];
+    ptrdiff_t n_plain = 0, n_with_max = 0, equal = 0, j = 0;
     for (; j + FOLD_SPAN <= n; j += FOLD_SPAN) {
-        NAME(prefetch_span)(ahead, j);
-        if (where.begin <= j && j < where.end) {
-            NAME(sum_span)(x + j, &frame, max, &sum, &others, e + j, 0, store, scaled);
-            compared += FOLD_SPAN;
-        } else {
-            NAME(sum_span)(x + j, &frame, max, &sum, &others, e + j, 1, store, scaled);
-        }
+        const int has_max = v_lanes(v_eq(tops[j / FOLD_SPAN], max)) != 0;
+        plain[n_plain] = with_max[n_with_max] = j;
+        n_plain += !has_max;
+        n_with_max += has_max;
+    }
+    for (ptrdiff_t i = 0; i < n_plain; ++i) {
+        const ptrdiff_t at = plain[i];
+        NAME(prefetch_span)(ahead, at);
+        NAME(sum_span)(x + at, &frame, max, &sum, e + at, 1, store, scaled);
+    }
+    for (ptrdiff_t i = 0; i < n_with_max; ++i) {
+        const ptrdiff_t at = with_max[i];
+        NAME(prefetch_span)(ahead, at);
+        equal += NAME(sum_span)(x + at, &frame, max, &sum, e + at, 0, store, scaled);
     }
     for (int k = 0; k < GROUP && j + k * WIDTH < n; ++k) {
         NAME(pair) y[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
@@ -270,29 +266,28 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, NAME(where) where,
             if (store)
                 v_store_part(e + at, left, v_select(other, y[q].hi, v_set1(E_OF_MAX)));
             y[q] = NAME(keep)(other, y[q]);
-            others = v_count(other, others);
-            compared += left < WIDTH ? left : WIDTH;
+            equal += FL_POPCOUNT(v_lanes(v_eq(logit, max))) - (left < WIDTH ? WIDTH - left : 0);
         }
         NAME(fold)(&sum, k, y);
     }
     NAME(fold_lanes)(&sum, &part->rest, &part->rest_lo);
     part->rest /= EXP_FACTOR;
-    part->equal = (double)(compared - v_counted(others));
+    part->equal = (double)equal;
 }
 
 /* The four bodies that sum_block is compiled to. */
-static void NAME(sum_block_as)(const real *x, ptrdiff_t n, NAME(where) where,
+static void NAME(sum_block_as)(const real *x, ptrdiff_t n, const vec *tops,
                                const NAME(frame) *frame, NAME(state) *part, NAME(ahead) ahead,
                                real *e, int scaled)
 {
     if (e && scaled)
-        NAME(sum_block)(x, n, where, frame, part, ahead, e, 1, 1);
+        NAME(sum_block)(x, n, tops, frame, part, ahead, e, 1, 1);
     else if (e)
-        NAME(sum_block)(x, n, where, frame, part, ahead, e, 1, 0);
+        NAME(sum_block)(x, n, tops, frame, part, ahead, e, 1, 0);
     else if (scaled)
-        NAME(sum_block)(x, n, where, frame, part, ahead, e, 0, 1);
+        NAME(sum_block)(x, n, tops, frame, part, ahead, e, 0, 1);
     else
-        NAME(sum_block)(x, n, where, frame, part, ahead, e, 0, 0);
+        NAME(sum_block)(x, n, tops, frame, part, ahead, e, 0, 0);
 }
 
 /* A row after its first sweep, with the scaling that it turned out to need. */
@@ -383,10 +378,8 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
         const real *block = NAME(take)(x + j * stride, stride, length, buffer);
         NAME(state) part = empty;
-        NAME(where) where;
-        part.max = NAME(block_max)(block, length, &where);
-        if (huge && part.max != row.max)
-            where.end = 0;
+        vec tops[BLOCK / FOLD_SPAN];
+        part.max = NAME(block_max)(block, length, tops);
         if (huge)
             part.max = row.max;
         if (part.max == (real)INFINITY) {
@@ -405,7 +398,7 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
             for (ptrdiff_t i = 0; i < n; i += BLOCK) {
                 const ptrdiff_t rest = n - i < BLOCK ? n - i : BLOCK;
                 const real *piece = NAME(take)(x + i * stride, stride, rest, buffer);
-                const real m = NAME(block_max)(piece, rest, &where);
+                const real m = NAME(block_max)(piece, rest, tops);
                 row.max = m > row.max ? m : row.max;
             }
             if (NAME(is_far)(row.max, scaling)) {
@@ -421,7 +414,7 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
         const NAME(frame) frame = NAME(frame_of)(part.n, scaling);
         const int more = stride == 1 && j + length < n;
         const NAME(ahead) ahead = more ? (NAME(ahead)){block + length, NULL} : next;
-        NAME(sum_block_as)(block, length, where, &frame, &part, ahead, e, scaling->scaled);
+        NAME(sum_block_as)(block, length, tops, &frame, &part, ahead, e, scaling->scaled);
         NAME(merge)(&row, &part, scaling);
     }
     return row;

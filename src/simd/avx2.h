@@ -79,35 +79,16 @@ FL_INLINE f64v f64_min(f64v a, f64v b) { return _mm256_min_pd(a, b); }
 FL_INLINE f32v f32_abs(f32v a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 FL_INLINE f64v f64_abs(f64v a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
 
+FL_INLINE f32m f32_eq(f32v a, f32v b) { return (f32m){_mm256_cmp_ps(a, b, _CMP_EQ_OQ)}; }
+FL_INLINE f64m f64_eq(f64v a, f64v b) { return (f64m){_mm256_cmp_pd(a, b, _CMP_EQ_OQ)}; }
 FL_INLINE f32m f32_ne(f32v a, f32v b) { return (f32m){_mm256_cmp_ps(a, b, _CMP_NEQ_UQ)}; }
 FL_INLINE f64m f64_ne(f64v a, f64v b) { return (f64m){_mm256_cmp_pd(a, b, _CMP_NEQ_UQ)}; }
 FL_INLINE f32m f32_gt(f32v a, f32v b) { return (f32m){_mm256_cmp_ps(a, b, _CMP_GT_OQ)}; }
 FL_INLINE f64m f64_gt(f64v a, f64v b) { return (f64m){_mm256_cmp_pd(a, b, _CMP_GT_OQ)}; }
 FL_INLINE f32v f32_keep(f32m m, f32v a) { return _mm256_and_ps(m.lanes, a); }
 FL_INLINE f64v f64_keep(f64m m, f64v a) { return _mm256_and_pd(m.lanes, a); }
-FL_INLINE f32v f32_count(f32m m, f32v c)
-{
-    /* All bits set is the integer -1. */
-    return _mm256_castsi256_ps(
-        _mm256_sub_epi32(_mm256_castps_si256(c), _mm256_castps_si256(m.lanes)));
-}
-FL_INLINE f64v f64_count(f64m m, f64v c)
-{
-    return _mm256_castsi256_pd(
-        _mm256_sub_epi64(_mm256_castpd_si256(c), _mm256_castpd_si256(m.lanes)));
-}
-FL_INLINE ptrdiff_t f64_counted(f64v c)
-{
-    const __m256i n = _mm256_castpd_si256(c);
-    const __m128i s = _mm_add_epi64(_mm256_castsi256_si128(n), _mm256_extracti128_si256(n, 1));
-    return (ptrdiff_t)(_mm_cvtsi128_si64(s) + _mm_extract_epi64(s, 1));
-}
-FL_INLINE ptrdiff_t f32_counted(f32v c)
-{
-    const __m256i n = _mm256_castps_si256(c);
-    const __m256i even = _mm256_and_si256(n, _mm256_set1_epi64x(0xffffffff));
-    return f64_counted(_mm256_castsi256_pd(_mm256_add_epi64(even, _mm256_srli_epi64(n, 32))));
-}
+FL_INLINE unsigned f32_lanes(f32m m) { return (unsigned)_mm256_movemask_ps(m.lanes); }
+FL_INLINE unsigned f64_lanes(f64m m) { return (unsigned)_mm256_movemask_pd(m.lanes); }
 FL_INLINE f32v f32_select(f32m m, f32v a, f32v b) { return _mm256_blendv_ps(b, a, m.lanes); }
 FL_INLINE f64v f64_select(f64m m, f64v a, f64v b) { return _mm256_blendv_pd(b, a, m.lanes); }
 

@@ -62,27 +62,16 @@ FL_INLINE f64v f64_min(f64v a, f64v b) { return _mm512_min_pd(a, b); }
 FL_INLINE f32v f32_abs(f32v a) { return _mm512_abs_ps(a); }
 FL_INLINE f64v f64_abs(f64v a) { return _mm512_abs_pd(a); }
 
+FL_INLINE f32m f32_eq(f32v a, f32v b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+FL_INLINE f64m f64_eq(f64v a, f64v b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
 FL_INLINE f32m f32_ne(f32v a, f32v b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
 FL_INLINE f64m f64_ne(f64v a, f64v b) { return _mm512_cmp_pd_mask(a, b, _CMP_NEQ_UQ); }
 FL_INLINE f32m f32_gt(f32v a, f32v b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 FL_INLINE f64m f64_gt(f64v a, f64v b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
 FL_INLINE f32v f32_keep(f32m m, f32v a) { return _mm512_maskz_mov_ps(m, a); }
 FL_INLINE f64v f64_keep(f64m m, f64v a) { return _mm512_maskz_mov_pd(m, a); }
-FL_INLINE f32v f32_count(f32m m, f32v c)
-{
-    const __m512i old = _mm512_castps_si512(c);
-    return _mm512_castsi512_ps(_mm512_mask_add_epi32(old, m, old, _mm512_set1_epi32(1)));
-}
-FL_INLINE f64v f64_count(f64m m, f64v c)
-{
-    const __m512i old = _mm512_castpd_si512(c);
-    return _mm512_castsi512_pd(_mm512_mask_add_epi64(old, m, old, _mm512_set1_epi64(1)));
-}
-FL_INLINE ptrdiff_t f32_counted(f32v c) { return _mm512_reduce_add_epi32(_mm512_castps_si512(c)); }
-FL_INLINE ptrdiff_t f64_counted(f64v c)
-{
-    return (ptrdiff_t)_mm512_reduce_add_epi64(_mm512_castpd_si512(c));
-}
+FL_INLINE unsigned f32_lanes(f32m m) { return m; }
+FL_INLINE unsigned f64_lanes(f64m m) { return m; }
 FL_INLINE f32v f32_select(f32m m, f32v a, f32v b) { return _mm512_mask_blend_ps(m, b, a); }
 FL_INLINE f64v f64_select(f64m m, f64v a, f64v b) { return _mm512_mask_blend_pd(m, b, a); }
 

@@ -93,6 +93,11 @@ typedef struct {
         P##v r;                                                                                    \
         FL_EACH(W, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]);                                 \
     }                                                                                              \
+    FL_INLINE P##m P##_eq(P##v a, P##v b)                                                          \
+    {                                                                                              \
+        P##m r;                                                                                    \
+        FL_EACH(W, a.lane[i] == b.lane[i]);                                                        \
+    }                                                                                              \
     FL_INLINE P##m P##_ne(P##v a, P##v b)                                                          \
     {                                                                                              \
         P##m r;                                                                                    \
@@ -141,17 +146,12 @@ typedef struct {
         P##v r;                                                                                    \
         FL_EACH(W, (T)((int)(P##_bits(a.lane[i]) >> (M)) - bias));                                 \
     }                                                                                              \
-    FL_INLINE P##v P##_count(P##m m, P##v c)                                                       \
+    FL_INLINE unsigned P##_lanes(P##m m)                                                           \
     {                                                                                              \
-        P##v r;                                                                                    \
-        FL_EACH(W, P##_from_bits(P##_bits(c.lane[i]) + (U)(m.lane[i] != 0)));                      \
-    }                                                                                              \
-    FL_INLINE ptrdiff_t P##_counted(P##v c)                                                        \
-    {                                                                                              \
-        ptrdiff_t n = 0;                                                                           \
+        unsigned lanes = 0;                                                                        \
         for (int i = 0; i < (W); ++i)                                                              \
-            n += (ptrdiff_t)P##_bits(c.lane[i]);                                                   \
-        return n;                                                                                  \
+            lanes |= (unsigned)(m.lane[i] != 0) << i;                                              \
+        return lanes;                                                                              \
     }                                                                                              \
     FL_INLINE T P##_hmax(P##v a)                                                                   \
     {                                                                                              \

@@ -11,11 +11,9 @@
  *   v_max(a, b)                a > b ? a : b, so b where either is NaN
  *   v_min(a, b)                a < b ? a : b, likewise
  *   v_abs                      clears the sign
- *   v_ne, v_gt                 masks; with NaN v_ne is true and v_gt is false
+ *   v_eq, v_ne, v_gt           masks; with NaN v_ne is true, the others are false
  *   v_keep(m, a)               a where m, else +0
- *   v_count(m, c)              counter c, which begins as 0.0, with one more in each lane of m;
- *                              its lanes are integers, and no numbers
- *   v_counted(c)               the sum of the counts
+ *   v_lanes(m)                 the lanes of m as bits, the first lane the lowest
  *   v_select(m, a, b)          a where m, else b
  *   v_pow2(t)                  t = 1.5 * 2^(mantissa bits) + i, 0 <= i < 2 * bias: the number
  *                              whose exponent field is i: 2^(i - bias), and 0 for i = 0
@@ -47,11 +45,11 @@
 #define v_max(a, b) FL_OVERLOAD(max, a)(a, b)
 #define v_min(a, b) FL_OVERLOAD(min, a)(a, b)
 #define v_abs(a) FL_OVERLOAD(abs, a)(a)
+#define v_eq(a, b) FL_OVERLOAD(eq, a)(a, b)
 #define v_ne(a, b) FL_OVERLOAD(ne, a)(a, b)
 #define v_gt(a, b) FL_OVERLOAD(gt, a)(a, b)
 #define v_keep(m, a) FL_OVERLOAD(keep, a)(m, a)
-#define v_count(m, c) FL_OVERLOAD(count, c)(m, c)
-#define v_counted(c) FL_OVERLOAD(counted, c)(c)
+#define v_lanes(m) _Generic((m), f32m: f32_lanes, f64m: f64_lanes)(m)
 #define v_select(m, a, b) FL_OVERLOAD(select, a)(m, a, b)
 #define v_pow2(t) FL_OVERLOAD(pow2, t)(t)
 #define v_eighth(t, table) f32_eighth(t, table)
