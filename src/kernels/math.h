@@ -106,7 +106,9 @@ FL_INLINE NAME(pair) NAME(exp)(vec x, const NAME(frame) *f, int scaled)
     const vec ln2_lo = v_set1(-LN2_LO / EXP_STEPS);
 #if FL_BITS == 32
     const vec r = scaled ? v_add(r_hi, v_fma(n, ln2_lo, p.lo)) : v_fma(n, ln2_lo, r_hi);
-    const vec half = v_fma(v_fma(v_set1(EXP_C4), r, v_set1(EXP_C3)), r, v_set1(EXP_C2));
+    /* r_hi is there earlier; it is r to |n| 2^-32, so 2^-17, near enough up to FRAME_MAX. */
+    const vec q = scaled ? r : r_hi;
+    const vec half = v_fma(v_fma(v_set1(EXP_C4), q, v_set1(EXP_C3)), q, v_set1(EXP_C2));
     const vec slope = v_fma(half, r, v_set1(1.0f));
     const vec scale = v_eighth(t, exp_table);
     return (NAME(pair)){v_fma(v_mul(r, scale), slope, scale), v_set1(0.0f)};

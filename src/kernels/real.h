@@ -54,7 +54,7 @@ static const double log_coefficients_f64[] = {
 #define LN2_SHORT_LO 0x1.7f7d1cp-20f
 #define REAL_MAX 0x1.fffffep127f
 #define REAL_MIN 0x1p-126f
-#define FRAME_MAX 0x1p15
+#define FRAME_MAX 0x1p12
 #define EXP_STEPS 8
 #define EXP_BIAS 0
 #define EXP_LEAST (-126) /* of the least normal number */

@@ -29,14 +29,19 @@ typedef struct {
 
 /* What the rows of one call have in common, and what changes when a row is huge. */
 typedef struct {
-    double temperature, inverse, inverse_lo;
-    real offset; /* the largest logit of a huge row, else 0 */
-    int scaled;  /* whether logits must be shifted or divided at all */
+    double inverse, inverse_lo; /* 1 / temperature */
+    double binary;              /* log2 e / temperature, not inf: for exponents */
+    real offset;                /* the largest logit of a huge row, else 0 */
+    int scaled;                 /* whether logits must be shifted or divided at all */
 } NAME(scaling);
 
 static NAME(scaling) NAME(scaling_of)(double temperature)
 {
-    NAME(scaling) s = {temperature, 1 / temperature, 0, 0, temperature != 1};
+    NAME(scaling) s = {
+        .inverse = 1 / temperature,
+        .binary = fmin(0x1.71547652b82fep+0 / temperature, 0x1p1023),
+        .scaled = temperature != 1,
+    };
     /* At the ends of the range -inf / temperature stays -inf, and all else becomes +-inf or 0. */
     if (s.inverse > (double)REAL_MAX)
         s.inverse = (double)INFINITY;
@@ -300,21 +305,22 @@ typedef struct {
 static row_state NAME(as_row_state)(const NAME(swept) *rows, int n)
 {
     enum { N = FL_WIDTH_F64 };
-    double max[N], max_lo[N], equal[N], rest[N], rest_lo[N], exponent[N];
+    double max[N], equal[N], rest[N], rest_lo[N], exponent[N];
     for (int i = 0; i < N; ++i) {
         const NAME(swept) *row = rows + (i < n ? i : 0);
-        const double d = (double)(row->state.max - row->scaling.offset);
-        /* Of 0 also where 1 / temperature is infinite. */
-        max[i] = d == 0 ? d : d * row->scaling.inverse;
-        max_lo[i] =
-            d == 0 ? 0 : fma(d, row->scaling.inverse, -max[i]) + d * row->scaling.inverse_lo;
+        max[i] = (double)(row->state.max - row->scaling.offset);
         equal[i] = row->state.equal;
         rest[i] = row->state.rest;
         rest_lo[i] = row->state.rest_lo;
         exponent[i] = row->state.n;
     }
+    const f64v inverse = v_set1(rows->scaling.inverse), zero = v_set1(0.0);
+    const f64v d = v_load(max), hi = v_mul(d, inverse);
+    const f64v lo = v_fma(d, inverse, v_sub(zero, hi));
+    /* 0 also where 1 / temperature is infinite. */
+    const f64m other = v_ne(d, zero);
     return (row_state){
-        .max = {v_load(max), v_load(max_lo)},
+        .max = {v_keep(other, hi), v_keep(other, v_fma(d, v_set1(rows->scaling.inverse_lo), lo))},
         .equal = v_load(equal),
         .rest = {v_load(rest), v_load(rest_lo)},
         .n = v_load(exponent),
@@ -351,7 +357,7 @@ static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling
 /* The exponent of exp((x - offset) / temperature), before rounding. */
 static double NAME(exponent)(real x, const NAME(scaling) *s)
 {
-    return (double)(x - s->offset) / s->temperature * 0x1.71547652b82fep+0;
+    return (double)(x - s->offset) * s->binary;
 }
 
 /* Whether that is too far out for a frame; so is all, where 1 / temperature is infinite. */
@@ -542,8 +548,7 @@ FL_INLINE void NAME(normalise)(const real *from, real *to, ptrdiff_t n, real max
 
 /* The second sweep of one row. `e`: its exponentials, if it has been one block. */
 static void NAME(finish_softmax)(const real *x, ptrdiff_t xs, real *out, ptrdiff_t os, ptrdiff_t n,
-                                 real *e, real max, const NAME(frame) *frame,
-                                 const NAME(normaliser) *by, int scaled)
+                                 real *e, const NAME(swept) *row, const NAME(normaliser) *by)
 {
     real in_buffer[BLOCK], out_buffer[BLOCK];
     if (e) {
@@ -551,14 +556,15 @@ static void NAME(finish_softmax)(const real *x, ptrdiff_t xs, real *out, ptrdiff
         NAME(put)(e, out, os, n);
         return;
     }
+    const NAME(frame) frame = NAME(frame_of)(row->state.n, &row->scaling);
     for (ptrdiff_t j = 0; j < n; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
         const real *from = NAME(take)(x + j * xs, xs, length, in_buffer);
         real *to = NAME(place)(out + j * os, os, out_buffer);
-        if (scaled)
-            NAME(normalise)(from, to, length, max, by, frame, 1);
+        if (row->scaling.scaled)
+            NAME(normalise)(from, to, length, row->state.max, by, &frame, 1);
         else
-            NAME(normalise)(from, to, length, max, by, frame, 0);
+            NAME(normalise)(from, to, length, row->state.max, by, &frame, 0);
         NAME(put)(to, out + j * os, os, length);
     }
 }
@@ -592,10 +598,9 @@ static void NAME(softmax)(const fl_rows *rows)
                 NAME(fill)(to, os, n, (real)NAN);
                 continue;
             }
-            const NAME(frame) frame = NAME(frame_of)(swept[b].state.n, &swept[b].scaling);
             const NAME(normaliser) by = NAME(normaliser_of)(inverse[b], inverse_lo[b], largest[b]);
             NAME(finish_softmax)(x + b * rows->x_row, xs, to, os, n, e ? e + b * e_row : NULL,
-                                 swept[b].state.max, &frame, &by, swept[b].scaling.scaled);
+                                 swept + b, &by);
         }
     }
 }
