@@ -4,6 +4,7 @@ from fastlogits import metrics, special
 from fastlogits._core import (
     available_isas,
     cross_entropy,
+    cross_entropy_value_and_grad,
     get_isa,
     get_num_threads,
     log_sigmoid,
@@ -13,6 +14,7 @@ from fastlogits._core import (
     set_num_threads,
     sigmoid,
     softmax,
+    softmax_grad_hess,
     softplus,
 )
 from fastlogits.config import __version__, num_threads, show_config
@@ -21,6 +23,7 @@ __all__ = [
     "__version__",
     "available_isas",
     "cross_entropy",
+    "cross_entropy_value_and_grad",
     "get_isa",
     "get_num_threads",
     "log_sigmoid",
@@ -33,6 +36,7 @@ __all__ = [
     "show_config",
     "sigmoid",
     "softmax",
+    "softmax_grad_hess",
     "softplus",
     "special",
 ]

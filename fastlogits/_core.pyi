@@ -3,6 +3,7 @@ from typing import Any, Literal, TypedDict
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 _Axis = int | tuple[int, ...] | None
+_Reduction = Literal["mean", "sum", "none"]
 
 class _BuildInfo(TypedDict):
     version: str
@@ -47,9 +48,33 @@ def cross_entropy(
     targets: ArrayLike,
     *,
     axis: int = -1,
+    class_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     ignore_index: int = -100,
-    reduction: Literal["mean", "sum", "none"] = "mean",
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    reduction: _Reduction = "mean",
 ) -> Any: ...
+def cross_entropy_value_and_grad(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    reduction: _Reduction = "mean",
+    out: NDArray[Any] | None = None,
+) -> tuple[Any, NDArray[Any]]: ...
+def softmax_grad_hess(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    hess_scale: float = 1.0,
+) -> tuple[NDArray[Any], NDArray[Any]]: ...
 def available_isas() -> tuple[str, ...]: ...
 def get_isa() -> str: ...
 def set_isa(name: str) -> None: ...

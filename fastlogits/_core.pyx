@@ -438,32 +438,43 @@ cdef void _run(k.fl_walk *walk, ptrdiff_t n_elements) noexcept:
             k.fl_walk_run(walk, threads)
 
 
-cdef _run_rows(op_t op, cnp.ndarray x, int axis, cnp.ndarray out, double temperature,
-               const int64_t *labels, int64_t ignore_index):
-    """One kernel over all rows of `x`; `out` has as many dimensions, each as long or 1."""
-    cdef k.fl_walk walk
+cdef _describe(k.fl_walk *walk, op_t op, cnp.ndarray x, int axis, cnp.ndarray out,
+               cnp.ndarray targets):
+    """All rows of `x`; `out` and `targets`, if any, have as many dimensions, each as long or 1."""
     cdef int d, ndim = cnp.PyArray_NDIM(x)
-    cdef ptrdiff_t x_size = cnp.PyArray_ITEMSIZE(x), out_size = cnp.PyArray_ITEMSIZE(out)
-    walk.ndim = 0
-    walk.x_size = x_size
-    walk.out_size = out_size
+    cdef ptrdiff_t size = cnp.PyArray_ITEMSIZE(x)
+    memset(walk, 0, sizeof(k.fl_walk))
+    walk.size = size
     walk.kernel = _kernel(op, cnp.PyArray_TYPE(x))
+    walk.rows.temperature = 1
     walk.rows.x = cnp.PyArray_DATA(x)
-    walk.rows.out = cnp.PyArray_DATA(out)
     walk.rows.n_classes = cnp.PyArray_DIM(x, axis) if ndim else 1
-    walk.rows.x_class = cnp.PyArray_STRIDE(x, axis) // x_size if ndim else 1
-    walk.rows.out_class = cnp.PyArray_STRIDE(out, axis) // out_size if ndim else 1
-    if walk.rows.n_classes == 1:
-        walk.rows.x_class = walk.rows.out_class = 1
-    walk.rows.temperature = temperature
-    walk.rows.labels = labels
-    walk.rows.ignore_index = ignore_index
+    walk.rows.x_class = walk.rows.out_class = walk.rows.targets_class = 1
+    if out is not None:
+        walk.rows.out = cnp.PyArray_DATA(out)
+    if targets is not None:
+        walk.rows.targets = cnp.PyArray_DATA(targets)
+    if walk.rows.n_classes != 1:
+        walk.rows.x_class = _stride(x, axis)
+        walk.rows.out_class = _stride(out, axis)
+        walk.rows.targets_class = _stride(targets, axis)
     for d in range(ndim):
         if d != axis and not k.fl_walk_add(
-            &walk, cnp.PyArray_DIM(x, d),
-            cnp.PyArray_STRIDE(x, d) // x_size, cnp.PyArray_STRIDE(out, d) // out_size,
+            walk, cnp.PyArray_DIM(x, d), _stride(x, d), _stride(out, d), _stride(targets, d)
         ):
             raise ValueError(f"{ndim} dimensions are too many")
+
+
+cdef inline ptrdiff_t _stride(cnp.ndarray a, int d) noexcept:
+    """In elements."""
+    return 0 if a is None else cnp.PyArray_STRIDE(a, d) // cnp.PyArray_ITEMSIZE(a)
+
+
+cdef _run_rows(op_t op, cnp.ndarray x, int axis, cnp.ndarray out, double temperature):
+    """One kernel over all rows of `x`; `out` has as many dimensions, each as long or 1."""
+    cdef k.fl_walk walk
+    _describe(&walk, op, x, axis, out, None)
+    walk.rows.temperature = temperature
     # With nothing to write there may be more empty rows than could ever be visited.
     if cnp.PyArray_SIZE(out):
         _run(&walk, k.fl_walk_rows(&walk) * max(walk.rows.n_classes, 1))
@@ -496,11 +507,11 @@ cdef _normalised(op_t op, x, axis, temperature, dtype, out):
         _check_out(out, a, (<object>a).shape, dtype)
     if one_axis != SEVERAL_AXES:
         result = _destination(a, out, False)
-        _run_rows(op, a, one_axis, result, t, NULL, 0)
+        _run_rows(op, a, one_axis, result, t)
         return _deliver(result, out, dtype)
     rows, shape, order = _merge_axes(a, axis)
     result = np.empty((<object>rows).shape, dtype=a.dtype)
-    _run_rows(op, rows, cnp.PyArray_NDIM(rows) - 1, result, t, NULL, 0)
+    _run_rows(op, rows, cnp.PyArray_NDIM(rows) - 1, result, t)
     return _deliver((<object>result).reshape(shape).transpose(np.argsort(order)), out, dtype)
 
 
@@ -530,7 +541,7 @@ cdef _reduced(op_t op, x, axis, bint keepdims, dtype, out):
         if rows is a:
             target = out if keepdims or not row_shape else np.expand_dims(out, one_axis)
     result = _destination(a, target, True)
-    _run_rows(op, rows, one_axis, result, 1.0, NULL, 0)
+    _run_rows(op, rows, one_axis, result, 1.0)
     if out is not None and rows is a and result is target:
         return out
     return _deliver((<object>result).reshape(final), out, dtype)
@@ -564,14 +575,14 @@ cdef _run_flat(op_t op, cnp.ndarray x, cnp.ndarray out):
     if ndim == 0 or (cnp.PyArray_IS_C_CONTIGUOUS(x) and cnp.PyArray_IS_C_CONTIGUOUS(out)):
         # Pieces of one long row share the threads evenly; the last one may be shorter.
         memset(&walk, 0, sizeof(walk))
-        walk.x_size = walk.out_size = size
+        walk.size = size
         walk.kernel = _kernel(op, cnp.PyArray_TYPE(x))
         walk.rows.x = cnp.PyArray_DATA(x)
         walk.rows.out = cnp.PyArray_DATA(out)
         walk.rows.x_class = walk.rows.out_class = 1
         if n >= piece:
             walk.rows.n_classes = piece
-            k.fl_walk_add(&walk, n // piece, piece, piece)
+            k.fl_walk_add(&walk, n // piece, piece, piece, 0)
             _run(&walk, n)
         walk.ndim = 0
         walk.rows.n_classes = n % piece
@@ -579,7 +590,7 @@ cdef _run_flat(op_t op, cnp.ndarray x, cnp.ndarray out):
         walk.rows.out = <char *>cnp.PyArray_DATA(out) + (n - n % piece) * size
         _run(&walk, n % piece)
         return
-    _run_rows(op, x, ndim - 1, out, 1.0, NULL, 0)
+    _run_rows(op, x, ndim - 1, out, 1.0)
 
 
 # ---------------------------------------------------------------------------------------
@@ -824,150 +835,11 @@ def softplus(x, *, dtype=None, out=None):
     return _elementwise(SOFTPLUS, x, dtype, out)
 
 
-cdef _refuse_label(cnp.ndarray given, ptrdiff_t flat_position, n_classes, ignore_index):
-    position = np.unravel_index(flat_position, (<object>given).shape)
-    where = f"[{', '.join([str(i) for i in position])}]" if position else ""
-    raise IndexError(
-        f"targets{where} is {given.flat[flat_position]}, "
-        f"expected a class in [0, {n_classes}) or ignore_index={ignore_index}"
-    )
+# ---------------------------------------------------------------------------------------
+# Losses
+# ---------------------------------------------------------------------------------------
 
-
-cdef _refuse_large_labels(targets, ptrdiff_t n_classes, int64_t ignore_index):
-    """NumPy makes no integers of a list with one beyond 64 bits: name that one."""
-    if isinstance(targets, np.ndarray):
-        return
-    given = np.array(targets, dtype=object)
-    if all(type(label) is int for label in given.flat):
-        for i, label in enumerate(given.flat):
-            if not 0 <= label < n_classes and label != ignore_index:
-                _refuse_label(given, i, n_classes, ignore_index)
-
-
-cdef cnp.ndarray _labels(targets, tuple shape, ptrdiff_t n_classes, int64_t ignore_index):
-    """The labels as int64, a copy that nobody else can change, all of them checked."""
-    # The copy is also what keeps a label from changing between its check and its use.
-    cdef cnp.ndarray given = np.array(_array(targets, "targets"), order="C", copy=True)
-    if given.dtype.kind not in "iu":
-        # An empty list has no integers in it, but no others either.
-        if given.size or isinstance(targets, np.ndarray):
-            _refuse_large_labels(targets, n_classes, ignore_index)
-            raise TypeError(f"targets must hold integers, got dtype {given.dtype}")
-    if (<object>given).shape != shape:
-        raise ValueError(
-            f"targets must have the shape of logits without its class axis, {shape}, "
-            f"got {(<object>given).shape}"
-        )
-    cdef cnp.ndarray labels = given.astype(np.int64, copy=False)
-    cdef ptrdiff_t bad
-    if given.dtype.kind == "u" and given.dtype.itemsize == 8:
-        # Beyond int64 they wrapped around, maybe onto ignore_index.
-        large = np.flatnonzero(given > np.iinfo(np.int64).max)
-        if large.size:
-            _refuse_label(given, large[0], n_classes, ignore_index)
-    bad = k.fl_find_bad_label(
-        <const int64_t *>cnp.PyArray_DATA(labels), labels.size, n_classes, ignore_index
-    )
-    if bad >= 0:
-        _refuse_label(given, bad, n_classes, ignore_index)
-    return labels
-
-
-def cross_entropy(logits, targets, *, axis=-1, ignore_index=-100, reduction="mean"):
-    r"""Negative log-likelihood of the target classes.
-
-    .. math:: \ell_i = -\log p_{i, y_i} = \log \sum_k e^{x_{ik}} - x_{i y_i}
-
-    Parameters
-    ----------
-    logits : array_like
-        As for `softmax`, of any shape.
-    targets : array_like of int
-        Class indices, of the shape of `logits` without `axis`, of any integer dtype.
-    axis : int, optional
-        The class axis.
-    ignore_index : int, optional
-        Rows with this target count for nothing: their loss is 0.
-    reduction : {"mean", "sum", "none"}, optional
-        The mean over the rows that count, their sum, or each row's loss.
-
-    Returns
-    -------
-    scalar or ndarray
-        Of the dtype of `logits` (float32 for float16, float64 for integers and booleans); of
-        the shape of `targets` for "none". The mean of no rows is NaN.
-
-    Raises
-    ------
-    TypeError
-        If `logits` does not hold real numbers, `targets` no integers, or another argument is
-        of the wrong type.
-    ValueError
-        If the shapes do not fit, the class axis is empty, or `reduction` is unknown.
-    IndexError
-        If a target is neither `ignore_index` nor a class; with its position and its value.
-    numpy.exceptions.AxisError
-        If `axis` is out of range.
-
-    Notes
-    -----
-    Largest error measured of a row's loss: 1.4 ulp on random rows, 2.4 ulp on rows of float32
-    that were built for their rounding errors to add up; also where the probability of the target
-    rounds to 1. Sums and means are accumulated in float64 in an order that depends on the
-    number of rows alone. Each logit is read once and nothing is allocated per class.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastlogits import cross_entropy
-    >>> logits = np.log([[1.0, 3.0], [2.0, 8.0]])
-    >>> cross_entropy(logits, [1, 0], reduction="none").round(6)
-    array([0.287682, 1.609438])
-    """
-    if reduction != "mean" and reduction != "sum" and reduction != "none":
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-    try:
-        ignore = operator.index(ignore_index)
-    except TypeError:
-        raise TypeError(
-            f"ignore_index must be an integer, got {type(ignore_index).__name__}"
-        ) from None
-    if not -(2**63) <= ignore < 2**63:
-        raise ValueError(f"ignore_index must fit 64 bits with a sign, got {ignore}")
-    cdef cnp.ndarray x, labels, losses
-    x = _logits(logits, None, "logits", True)[0]
-    cdef int ndim = cnp.PyArray_NDIM(x)
-    if ndim == 0:
-        raise ValueError("logits must have at least one dimension, got 0")
-    cdef int class_axis = _axis_of(axis, ndim)
-    if class_axis == SEVERAL_AXES:
-        raise TypeError(f"axis must be an integer, got {axis!r}")
-    cdef ptrdiff_t n_classes = cnp.PyArray_DIM(x, class_axis)
-    if n_classes == 0:
-        raise ValueError(
-            f"logits must have at least one class, got shape {(<object>x).shape} "
-            f"with class axis {class_axis}"
-        )
-    cdef tuple x_shape = (<object>x).shape
-    cdef tuple shape = x_shape[:class_axis] + x_shape[class_axis + 1:]
-    cdef int64_t ignored = ignore
-    labels = _labels(targets, shape, n_classes, ignored)
-    losses = np.empty(x_shape[:class_axis] + (1,) + x_shape[class_axis + 1:], dtype=np.float64)
-    cdef const int64_t *y = <const int64_t *>cnp.PyArray_DATA(labels)
-    _run_rows(CROSS_ENTROPY, x, class_axis, losses, 1.0, y, ignored)
-    if reduction == "none":
-        # A loss beyond the dtype's range is inf, as from any of its operations.
-        with np.errstate(over="ignore"):
-            return (<object>losses).reshape(shape).astype(x.dtype, copy=False)[()]
-    cdef ptrdiff_t i, count = 0, n = labels.size
-    cdef double total = k.fl_sum(<const double *>cnp.PyArray_DATA(losses), n)
-    if reduction == "mean":
-        for i in range(n):
-            count += y[i] != ignored
-        total = total / count if count else math.nan
-    with np.errstate(over="ignore"):
-        return x.dtype.type(total)
-
+include "losses.pxi"
 
 # ---------------------------------------------------------------------------------------
 # For tests: the vocabulary of each instruction set, operation by operation

@@ -2,6 +2,12 @@
 from libc.stdint cimport int64_t
 
 cdef extern from "fastlogits.h" nogil:
+    ctypedef struct fl_loss:
+        int64_t ignore_index
+        const double *class_weight
+        double label_smoothing, z_loss
+        double grad_scale, hess_scale
+
     ctypedef struct fl_rows:
         ptrdiff_t n_rows, n_classes
         const void *x
@@ -9,8 +15,13 @@ cdef extern from "fastlogits.h" nogil:
         void *out
         ptrdiff_t out_row, out_class
         double temperature
+        const fl_loss *loss
+        const void *targets
+        ptrdiff_t targets_row, targets_class
+        void *hess
         const int64_t *labels
-        int64_t ignore_index
+        const double *row_weight
+        double *losses
 
     ctypedef void fl_kernel(const fl_rows *rows) noexcept
 
@@ -48,9 +59,10 @@ cdef extern from "fastlogits.h" nogil:
         fl_rows rows
         fl_kernel *kernel
         int ndim
-        size_t x_size, out_size
+        size_t size
 
-    int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride)
+    int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,
+                    ptrdiff_t targets_stride)
     ptrdiff_t fl_walk_rows(const fl_walk *walk)
     void fl_walk_run(const fl_walk *walk, int n_threads)
     double fl_sum(const double *values, ptrdiff_t n)

@@ -10,6 +10,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What the rows of a loss have in common. */
+typedef struct {
+    int64_t ignore_index;
+    const double *class_weight; /* one for each class, or NULL */
+    double label_smoothing, z_loss;
+    double grad_scale; /* of every gradient, after the weights: 1, or one over a mean's divisor */
+    double hess_scale;
+} fl_loss;
+
 /*
  * A block of rows. A row is one slice along the class axis: row i, class j lies at
  * x + i * x_row + j * x_class. Strides count elements, may be negative or zero.
@@ -22,9 +31,16 @@ typedef struct {
     ptrdiff_t x_row, x_class;
     void *out;
     ptrdiff_t out_row, out_class;
-    double temperature;    /* divides the logits; finite and > 0 */
-    const int64_t *labels; /* of each row, each in [0, n_classes), or ignore_index */
-    int64_t ignore_index;
+    double temperature; /* divides the logits; finite and > 0; losses take none */
+
+    /* Of losses. An array of the form of x, or NULL; and one number for each row, or NULL. */
+    const fl_loss *loss;
+    const void *targets; /* soft targets; without them there are labels */
+    ptrdiff_t targets_row, targets_class;
+    void *hess;            /* with the strides of out */
+    const int64_t *labels; /* each in [0, n_classes), or ignore_index */
+    const double *row_weight;
+    double *losses;
 } fl_rows;
 
 typedef void fl_kernel(const fl_rows *rows);
@@ -35,7 +51,9 @@ typedef struct {
     fl_kernel *softmax;       /* NaN where the largest is -inf or +inf */
     fl_kernel *log_softmax;   /* the same */
     fl_kernel *logsumexp;     /* one result per row; +-inf where the largest is */
-    fl_kernel *cross_entropy; /* one float64 loss per row; 0 where the label is ignored */
+    fl_kernel *cross_entropy; /* losses: one float64 per row, 0 where the label is ignored; the
+                                 gradient into out and the Hessian's diagonal into hess, where
+                                 they are not NULL; NaN where softmax is */
     fl_kernel *sigmoid;
     fl_kernel *log_sigmoid;
     fl_kernel *softplus;
@@ -84,12 +102,14 @@ typedef struct {
     fl_kernel *kernel;
     int ndim;
     ptrdiff_t shape[FL_MAX_DIMS], x_stride[FL_MAX_DIMS], out_stride[FL_MAX_DIMS];
-    size_t x_size, out_size; /* bytes of one element */
+    ptrdiff_t targets_stride[FL_MAX_DIMS];
+    size_t size; /* bytes of one element */
 } fl_walk;
 
 /* Adds an outer dimension, outermost first; merges it with the one before where the
    strides allow. Returns 0 where there are too many dimensions. */
-int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride);
+int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,
+                ptrdiff_t targets_stride);
 ptrdiff_t fl_walk_rows(const fl_walk *walk);
 void fl_walk_run(const fl_walk *walk, int n_threads);
 

@@ -4,17 +4,20 @@
  */
 #include "fastlogits.h"
 
-int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride)
+int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,
+                ptrdiff_t targets_stride)
 {
     if (length == 1)
         return 1;
     if (walk->ndim > 0) {
         const int last = walk->ndim - 1;
         if (walk->x_stride[last] == length * x_stride &&
-            walk->out_stride[last] == length * out_stride) {
+            walk->out_stride[last] == length * out_stride &&
+            walk->targets_stride[last] == length * targets_stride) {
             walk->shape[last] *= length;
             walk->x_stride[last] = x_stride;
             walk->out_stride[last] = out_stride;
+            walk->targets_stride[last] = targets_stride;
             return 1;
         }
     }
@@ -23,6 +26,7 @@ int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t o
     walk->shape[walk->ndim] = length;
     walk->x_stride[walk->ndim] = x_stride;
     walk->out_stride[walk->ndim] = out_stride;
+    walk->targets_stride[walk->ndim] = targets_stride;
     ++walk->ndim;
     return 1;
 }
@@ -45,21 +49,39 @@ static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
         ptrdiff_t rest = begin / length;
         const ptrdiff_t first = begin % length;
         const ptrdiff_t run = length - first < end - begin ? length - first : end - begin;
-        ptrdiff_t x = walk->ndim ? first * walk->x_stride[last] : 0;
-        ptrdiff_t out = walk->ndim ? first * walk->out_stride[last] : 0;
-        for (int d = last - 1; d >= 0; --d) {
-            x += rest % walk->shape[d] * walk->x_stride[d];
-            out += rest % walk->shape[d] * walk->out_stride[d];
-            rest /= walk->shape[d];
-        }
+        ptrdiff_t x = 0, out = 0, targets = 0;
         fl_rows rows = walk->rows;
         rows.n_rows = run;
-        rows.x = (const char *)rows.x + x * (ptrdiff_t)walk->x_size;
-        rows.x_row = walk->ndim ? walk->x_stride[last] : 0;
-        rows.out = (char *)rows.out + out * (ptrdiff_t)walk->out_size;
-        rows.out_row = walk->ndim ? walk->out_stride[last] : 0;
+        rows.x_row = rows.out_row = rows.targets_row = 0;
+        if (walk->ndim) {
+            rows.x_row = walk->x_stride[last];
+            rows.out_row = walk->out_stride[last];
+            rows.targets_row = walk->targets_stride[last];
+            x = first * rows.x_row;
+            out = first * rows.out_row;
+            targets = first * rows.targets_row;
+        }
+        for (int d = last - 1; d >= 0; --d) {
+            const ptrdiff_t i = rest % walk->shape[d];
+            x += i * walk->x_stride[d];
+            out += i * walk->out_stride[d];
+            targets += i * walk->targets_stride[d];
+            rest /= walk->shape[d];
+        }
+        const ptrdiff_t size = (ptrdiff_t)walk->size;
+        rows.x = (const char *)rows.x + x * size;
+        if (rows.out)
+            rows.out = (char *)rows.out + out * size;
+        if (rows.hess)
+            rows.hess = (char *)rows.hess + out * size;
+        if (rows.targets)
+            rows.targets = (const char *)rows.targets + targets * size;
         if (rows.labels)
             rows.labels += begin;
+        if (rows.row_weight)
+            rows.row_weight += begin;
+        if (rows.losses)
+            rows.losses += begin;
         walk->kernel(&rows);
         begin += run;
     }

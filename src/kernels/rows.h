@@ -25,7 +25,20 @@ typedef struct {
     double equal;         /* how many equal it */
     double rest, rest_lo; /* the others' exponentials, in the frame of exponent n; NaN if any is */
     double n;             /* rint((max - offset) / temperature * log2 e) */
+    double dot, mass; /* of a loss: sum a (max - x) and sum a, of the coefficients a of `target` */
 } NAME(state);
+
+/*
+ * What a loss makes of all the log-probabilities of a row: sum -a log p, with
+ * a = (soft keep + spread) class_weight. Without soft targets, what smoothing gives to every class.
+ */
+typedef struct {
+    const real *soft; /* one for each class, or NULL */
+    const real *next; /* contiguous ones of a later row, to be prefetched, or NULL */
+    ptrdiff_t stride;
+    const double *class_weight; /* one for each class, or NULL */
+    double keep, spread;
+} NAME(target);
 
 /* What the rows of one call have in common, and what changes when a row is huge. */
 typedef struct {
@@ -295,6 +308,92 @@ static void NAME(sum_block_as)(const real *x, ptrdiff_t n, const vec *tops,
         NAME(sum_block)(x, n, tops, frame, part, ahead, e, 0, 0);
 }
 
+/* The coefficient of class j. */
+FL_INLINE real NAME(coefficient)(const NAME(target) *t, ptrdiff_t j)
+{
+    const double a = t->soft ? (double)t->soft[j * t->stride] * t->keep + t->spread : t->spread;
+    return (real)(t->class_weight ? a * t->class_weight[j] : a);
+}
+
+/* The coefficients of classes [j, j + n), contiguous. */
+static const real *NAME(coefficients)(const NAME(target) *t, ptrdiff_t j, ptrdiff_t n, real *buffer)
+{
+    if (t->soft && t->stride == 1 && t->keep == 1 && !t->class_weight)
+        return t->soft + j;
+    for (ptrdiff_t i = 0; i < n; ++i)
+        buffer[i] = NAME(coefficient)(t, j + i);
+    return buffer;
+}
+
+/* One register of eight that a double span of dot_pass gives to each lane: a (max - x). */
+FL_INLINE vec NAME(dot_term)(vec a, vec x, vec max, vec before, int masked)
+{
+    const vec difference = v_sub(max, x);
+    if (masked)
+        return v_add(v_keep(v_ne(a, v_set1((real)0)), v_mul(a, difference)), before);
+    return v_fma(a, difference, before);
+}
+
+/* Sums of a (max - x) and of a. `masked`: a coefficient of 0 makes 0 of an infinite difference. */
+FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, const real *ahead,
+                              NAME(state) *part, int masked)
+{
+    const vec zero = v_set1((real)0);
+    const vec max = v_set1(part->max > (real)-INFINITY ? part->max : (real)0);
+    NAME(fold_sum) dot, mass;
+    for (int i = 0; i < FOLD_VECS; ++i)
+        dot.hi[i] = dot.lo[i] = mass.hi[i] = mass.lo[i] = v_set1(0.0);
+    ptrdiff_t j = 0;
+    for (; j + 2 * FOLD_SPAN <= n; j += 2 * FOLD_SPAN) {
+        NAME(prefetch_span)((NAME(ahead)){ahead, NULL}, j);
+        NAME(prefetch_span)((NAME(ahead)){ahead, NULL}, j + FOLD_SPAN);
+        for (int k = 0; k < GROUP; ++k) {
+            NAME(pair) d[4], m[4];
+            for (int q = 0; q < 4; ++q) {
+                const ptrdiff_t at = j + 2 * q * LANES + k * WIDTH;
+                const vec a0 = v_load(a + at), a1 = v_load(a + at + LANES);
+                d[q].hi = NAME(dot_term)(a0, v_load(x + at), max, zero, masked);
+                d[q].hi = NAME(dot_term)(a1, v_load(x + at + LANES), max, d[q].hi, masked);
+                m[q].hi = v_add(a0, a1);
+                d[q].lo = m[q].lo = zero;
+            }
+            NAME(fold)(&dot, k, d);
+            NAME(fold)(&mass, k, m);
+        }
+    }
+    if (ahead && j < n)
+        for (ptrdiff_t at = j; at < n; at += FOLD_SPAN)
+            NAME(prefetch_span)((NAME(ahead)){ahead, NULL}, at);
+    for (int k = 0; k < GROUP && j + k * WIDTH < n; ++k) {
+        NAME(pair) d[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
+        NAME(pair) m[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
+        for (int q = 0; q < 8 && j + q * LANES + k * WIDTH < n; ++q) {
+            const ptrdiff_t at = j + q * LANES + k * WIDTH, left = n - at;
+            const vec coefficient = v_load_part(a + at, left, zero);
+            d[q / 2].hi = NAME(dot_term)(coefficient, v_load_part(x + at, left, max), max,
+                                         d[q / 2].hi, masked);
+            m[q / 2].hi = v_add(coefficient, m[q / 2].hi);
+        }
+        NAME(fold)(&dot, k, d);
+        NAME(fold)(&mass, k, m);
+    }
+    double lost;
+    NAME(fold_lanes)(&dot, &part->dot, &lost);
+    part->dot += lost;
+    NAME(fold_lanes)(&mass, &part->mass, &lost);
+    part->mass += lost;
+}
+
+/* dot and mass of n <= BLOCK contiguous logits, of which part->max is the largest. A coefficient
+   of 0 makes 0 of a logit of -inf too: in what comes out NaN, that is looked after. */
+static void NAME(dot_block)(const real *x, ptrdiff_t n, const real *a, const real *ahead,
+                            NAME(state) *part)
+{
+    NAME(dot_pass)(x, n, a, ahead, part, 0);
+    if (isnan(part->dot))
+        NAME(dot_pass)(x, n, a, NULL, part, 1);
+}
+
 /* A row after its first sweep, with the scaling that it turned out to need. */
 typedef struct {
     NAME(state) state;
@@ -330,14 +429,19 @@ static row_state NAME(as_row_state)(const NAME(swept) *rows, int n)
 /* Joins b, the state of the piece that follows, into a. The smaller maximum is rest. */
 static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling) *scaling)
 {
-    if (a->max == (real)-INFINITY) { /* nothing so far, but maybe a NaN */
+    const double dot = a->dot + b->dot, mass = a->mass + b->mass;
+    if (a->max == (real)-INFINITY) { /* nothing so far, but maybe a NaN, or a target */
         const double rest = a->rest;
         *a = *b;
         a->rest += rest;
+        a->dot = dot;
+        a->mass = mass;
         return;
     }
     if (a->max == b->max) {
         a->equal += b->equal;
+        a->dot = dot;
+        a->mass = mass;
         NAME(add_to)(&a->rest, &a->rest_lo, b->rest, b->rest_lo);
         return;
     }
@@ -350,6 +454,8 @@ static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling
     /* The sum may be as large as 2^FRAME_SHIFT times the piece's length. */
     const int shift = (int)fmax(low.n - high.n, -3000);
     *a = high;
+    a->dot = low.mass == 0 ? dot : dot + low.mass * ((double)high.max - (double)low.max);
+    a->mass = mass;
     NAME(add_to)(&a->rest, &a->rest_lo, ldexp(v_first(all.hi), shift),
                  ldexp(v_first(all.lo), shift));
 }
@@ -368,15 +474,16 @@ static int NAME(is_far)(real x, const NAME(scaling) *s)
 
 /*
  * Sweeps a row into its state. `e` is NULL, or the place for the exponentials of a row of at
- * most BLOCK classes, in the row's final frame.
+ * most BLOCK classes, in the row's final frame. `target` is NULL, or that of the row's loss.
  *
  * A row is huge if any of its blocks has a largest logit so far out that rint(x log2 e) or
  * the frame would lose bits. Its largest logit m is then found first; either m is not far
  * out, and is taken for all blocks, or x - m is exact for every x near enough to m to matter.
  */
 static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAME(scaling) *scaling,
-                               real *buffer, real *e, NAME(ahead) next)
+                               const NAME(target) *target, real *buffer, real *e, NAME(ahead) next)
 {
+    real coefficients[BLOCK];
     const NAME(state) empty = {.max = (real)-INFINITY};
     NAME(state) row = empty;
     int huge = 0;
@@ -393,7 +500,14 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
             row.rest = NAME(has_nan)(x, stride, n) ? (double)NAN : 0;
             return row;
         }
+        if (target) {
+            const real *a = NAME(coefficients)(target, j, length, coefficients);
+            const real *ahead = target->next && j + length >= n ? target->next : NULL;
+            NAME(dot_block)(block, length, a, ahead, &part);
+        }
         if (part.max == (real)-INFINITY) {
+            row.dot += part.dot;
+            row.mass += part.mass;
             if (NAME(has_nan)(block, 1, length))
                 row.rest = (double)NAN;
             continue;
@@ -450,9 +564,33 @@ static int NAME(batch_of)(ptrdiff_t n_classes, ptrdiff_t classes)
     return fit < 1 ? 1 : fit > BATCH ? BATCH : (int)fit;
 }
 
+/* The target of row i; NULL where its loss needs the label's log-probability alone. */
+static const NAME(target) *NAME(target_of)(const fl_rows *rows, ptrdiff_t i, ptrdiff_t next,
+                                           NAME(target) *target)
+{
+    const fl_loss *loss = rows->loss;
+    const real *soft = rows->targets;
+    if (!loss || (!soft && loss->label_smoothing == 0))
+        return NULL;
+    *target = (NAME(target)){
+        .soft = soft ? soft + i * rows->targets_row : NULL,
+        .next = soft && rows->targets_class == 1 ? soft + next * rows->targets_row : NULL,
+        .stride = rows->targets_class,
+        .class_weight = loss->class_weight,
+        .keep = 1 - loss->label_smoothing,
+        .spread = loss->label_smoothing / (double)rows->n_classes,
+    };
+    return target;
+}
+
+FL_INLINE int NAME(is_ignored)(const fl_rows *rows, ptrdiff_t i)
+{
+    return rows->labels && rows->labels[i] == rows->loss->ignore_index;
+}
+
 /* The first sweep of rows [begin, begin + n) of a call. `e`: NULL, or that of the first row's
    `sweep`, with the stride from row to row. `out`: NULL, or the call's output, which is
-   contiguous rows of the size of x. */
+   contiguous rows of the size of x. Rows that a loss ignores are not read. */
 static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int n,
                               const NAME(scaling) *common, real *buffer, real *e, ptrdiff_t e_row,
                               const real *out, NAME(swept) *swept)
@@ -465,272 +603,12 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int n,
             rows->x_class == 1 ? x + next * rows->x_row : NULL,
             out ? out + next * rows->out_row : NULL,
         };
-        swept[b].scaling = *common;
+        swept[b] = (NAME(swept)){{.max = (real)-INFINITY}, *common};
+        if (NAME(is_ignored)(rows, i))
+            continue;
+        NAME(target) target;
         swept[b].state = NAME(sweep)(x + i * rows->x_row, rows->x_class, rows->n_classes,
-                                     &swept[b].scaling, buffer, e ? e + b * e_row : NULL, ahead);
-    }
-}
-
-/* How many of n elements lie before the first aligned register: a store across two cache lines
-   takes two. */
-FL_INLINE ptrdiff_t NAME(unaligned)(const real *p, ptrdiff_t n)
-{
-    const ptrdiff_t head = (ptrdiff_t)(-(uintptr_t)p / sizeof(real) % WIDTH);
-    return head < n ? head : n;
-}
-
-/* Visits a contiguous block register by register: BODY sets y from x, of which `fill` stands
-   in for what is missing of a part of a register. */
-#define FOR_EACH_REGISTER(from, to, n, fill, BODY)                                                 \
-    do {                                                                                           \
-        ptrdiff_t j_ = NAME(unaligned)(to, n);                                                     \
-        FOR_PART_(from, to, j_, fill, BODY);                                                       \
-        for (; j_ + WIDTH <= (n); j_ += WIDTH) {                                                   \
-            const vec x = v_load((from) + j_);                                                     \
-            vec y;                                                                                 \
-            BODY;                                                                                  \
-            v_store((to) + j_, y);                                                                 \
-        }                                                                                          \
-        FOR_PART_((from) + j_, (to) + j_, (n) - j_, fill, BODY);                                   \
-    } while (0)
-#define FOR_PART_(from, to, n, fill, BODY)                                                         \
-    if ((n) > 0) {                                                                                 \
-        const vec x = v_load_part(from, n, fill);                                                  \
-        vec y;                                                                                     \
-        BODY;                                                                                      \
-        v_store_part(to, n, y);                                                                    \
-    }
-
-/* What softmax multiplies by, and the probability of the largest logit, which none exceeds: it
-   alone can come near 1, where e * inverse, of a rounded e, could be above 1. */
-typedef struct {
-    vec inverse, inverse_lo; /* times 2^FRAME_SHIFT, so that e * inverse_lo is no subnormal */
-    vec largest;
-} NAME(normaliser);
-
-static NAME(normaliser) NAME(normaliser_of)(double inverse, double inverse_lo, double largest)
-{
-    inverse *= FRAME_SCALE / EXP_FACTOR;
-    inverse_lo *= FRAME_SCALE / EXP_FACTOR;
-    const real hi = (real)inverse;
-    return (NAME(normaliser)){
-        .inverse = v_set1(hi),
-        .inverse_lo = v_set1((real)((inverse - (double)hi) + inverse_lo)),
-        .largest = v_set1((real)largest),
-    };
-}
-
-FL_INLINE vec NAME(normalised)(vec e, const NAME(normaliser) *by)
-{
-    const vec p = v_fma(e, by->inverse, v_mul(e, by->inverse_lo));
-    return v_min(v_mul(p, v_set1((real)(1 / FRAME_SCALE))), by->largest);
-}
-
-/* exp(x) / sum, of exponentials that are stored ... */
-static void NAME(normalise_stored)(real *e, ptrdiff_t n, const NAME(normaliser) *by_)
-{
-    const NAME(normaliser) by = *by_;
-    FOR_EACH_REGISTER(e, e, n, v_set1((real)0), y = NAME(normalised)(x, &by));
-}
-
-/* ... or computed again. */
-FL_INLINE void NAME(normalise)(const real *from, real *to, ptrdiff_t n, real max_,
-                               const NAME(normaliser) *by_, const NAME(frame) *frame_, int scaled)
-{
-    const NAME(normaliser) by = *by_;
-    const NAME(frame) frame = *frame_;
-    const vec max = v_set1(max_);
-    FOR_EACH_REGISTER(from, to, n, max, {
-        const vec e = NAME(exp)(x, &frame, scaled).hi;
-        y = NAME(normalised)(v_select(v_ne(x, max), e, v_set1(E_OF_MAX)), &by);
-    });
-}
-
-/* The second sweep of one row. `e`: its exponentials, if it has been one block. */
-static void NAME(finish_softmax)(const real *x, ptrdiff_t xs, real *out, ptrdiff_t os, ptrdiff_t n,
-                                 real *e, const NAME(swept) *row, const NAME(normaliser) *by)
-{
-    real in_buffer[BLOCK], out_buffer[BLOCK];
-    if (e) {
-        NAME(normalise_stored)(e, n, by);
-        NAME(put)(e, out, os, n);
-        return;
-    }
-    const NAME(frame) frame = NAME(frame_of)(row->state.n, &row->scaling);
-    for (ptrdiff_t j = 0; j < n; j += BLOCK) {
-        const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *from = NAME(take)(x + j * xs, xs, length, in_buffer);
-        real *to = NAME(place)(out + j * os, os, out_buffer);
-        if (row->scaling.scaled)
-            NAME(normalise)(from, to, length, row->state.max, by, &frame, 1);
-        else
-            NAME(normalise)(from, to, length, row->state.max, by, &frame, 0);
-        NAME(put)(to, out + j * os, os, length);
-    }
-}
-
-static void NAME(softmax)(const fl_rows *rows)
-{
-    const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;
-    const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
-    const int batch = NAME(batch_of)(n, os == 1 ? 4 * BLOCK : BLOCK);
-    real buffer[BLOCK], spread[BLOCK]; /* the latter for batch * n exponentials, if os != 1 */
-    for (ptrdiff_t i = 0; i < rows->n_rows; i += batch) {
-        const int count = rows->n_rows - i < batch ? (int)(rows->n_rows - i) : batch;
-        const real *x = (const real *)rows->x + i * rows->x_row;
-        real *out = (real *)rows->out + i * rows->out_row;
-        real *e = n > BLOCK ? NULL : os == 1 ? out : spread;
-        const ptrdiff_t e_row = os == 1 ? rows->out_row : n;
-        NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, i, count, &common, buffer, e, e_row, os == 1 ? rows->out : NULL,
-                          swept);
-        double inverse[BATCH], inverse_lo[BATCH], largest[BATCH];
-        for (int b = 0; b < count; b += FL_WIDTH_F64) {
-            const row_state state = NAME(as_row_state)(swept + b, count - b);
-            const normaliser_parts parts = finish_normaliser(&state);
-            v_store(inverse + b, parts.inverse.hi);
-            v_store(inverse_lo + b, parts.inverse.lo);
-            v_store(largest + b, parts.largest.hi);
-        }
-        for (int b = 0; b < count; ++b) {
-            real *to = out + b * rows->out_row;
-            if (NAME(is_special)(&swept[b].state)) {
-                NAME(fill)(to, os, n, (real)NAN);
-                continue;
-            }
-            const NAME(normaliser) by = NAME(normaliser_of)(inverse[b], inverse_lo[b], largest[b]);
-            NAME(finish_softmax)(x + b * rows->x_row, xs, to, os, n, e ? e + b * e_row : NULL,
-                                 swept + b, &by);
-        }
-    }
-}
-
-/* (x - max) / temperature - log, two terms of one sign. Where x - max overflows, of halves; where
-   the quotient does, -inf. */
-FL_INLINE void NAME(log_block)(const real *from, real *to, ptrdiff_t n, vec max, vec log,
-                               const NAME(frame) *frame_, int scaled)
-{
-    const NAME(frame) frame = *frame_;
-    const vec least = v_set1((real)-INFINITY), half = v_set1((real)0.5), two = v_set1((real)2);
-    FOR_EACH_REGISTER(from, to, n, max, {
-        const vec difference = v_sub(x, max);
-        y = v_sub(difference, log);
-        if (scaled) {
-            const mask fits = v_ne(difference, least);
-            const vec halves = v_sub(v_mul(x, half), v_mul(max, half));
-            const vec d = v_select(fits, difference, halves);
-            const vec unit = v_select(fits, v_set1((real)1), two);
-            const vec inverse = v_mul(frame.inverse, unit);
-            const vec lo = v_mul(d, v_mul(frame.inverse_lo, unit));
-            const vec quotient = v_fma(d, inverse, v_sub(lo, log));
-            const vec finite = v_select(v_ne(v_mul(d, inverse), least), quotient, least);
-            y = v_select(v_ne(d, v_set1((real)0)), finite, y);
-        }
-    });
-}
-
-static void NAME(log_softmax)(const fl_rows *rows)
-{
-    const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;
-    const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
-    const NAME(frame) divide = NAME(frame_of)(0, &common);
-    const int batch = NAME(batch_of)(n, 4 * BLOCK);
-    real in_buffer[BLOCK], out_buffer[BLOCK];
-    for (ptrdiff_t i = 0; i < rows->n_rows; i += batch) {
-        const int count = rows->n_rows - i < batch ? (int)(rows->n_rows - i) : batch;
-        NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, i, count, &common, in_buffer, NULL, 0, os == 1 ? rows->out : NULL,
-                          swept);
-        double log[BATCH];
-        for (int b = 0; b < count; b += FL_WIDTH_F64) {
-            const row_state state = NAME(as_row_state)(swept + b, count - b);
-            v_store(log + b, finish_log(&state).hi);
-        }
-        for (int b = 0; b < count; ++b) {
-            const real *x = (const real *)rows->x + (i + b) * rows->x_row;
-            real *out = (real *)rows->out + (i + b) * rows->out_row;
-            if (NAME(is_special)(&swept[b].state)) {
-                NAME(fill)(out, os, n, (real)NAN);
-                continue;
-            }
-            const vec max = v_set1(swept[b].state.max), log_v = v_set1((real)log[b]);
-            for (ptrdiff_t j = 0; j < n; j += BLOCK) {
-                const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-                const real *from = NAME(take)(x + j * xs, xs, length, in_buffer);
-                real *to = NAME(place)(out + j * os, os, out_buffer);
-                if (common.scaled)
-                    NAME(log_block)(from, to, length, max, log_v, &divide, 1);
-                else
-                    NAME(log_block)(from, to, length, max, log_v, &divide, 0);
-                NAME(put)(to, out + j * os, os, length);
-            }
-        }
-    }
-}
-
-static void NAME(logsumexp)(const fl_rows *rows)
-{
-    const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
-    real buffer[BLOCK];
-    for (ptrdiff_t i = 0; i < rows->n_rows; i += BATCH) {
-        const int count = rows->n_rows - i < BATCH ? (int)(rows->n_rows - i) : BATCH;
-        NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, i, count, &common, buffer, NULL, 0, NULL, swept);
-        double sum[BATCH];
-        for (int b = 0; b < count; b += FL_WIDTH_F64) {
-            row_state state = NAME(as_row_state)(swept + b, count - b);
-            const pair_f64 log = finish_log(&state);
-            /* A huge row was finished relative to its largest logit. */
-            for (int k = b; k < count && k < b + FL_WIDTH_F64; ++k)
-                swept[k].scaling.offset = 0;
-            state = NAME(as_row_state)(swept + b, count - b);
-            v_store(sum + b, add_pairs(state.max, log).hi);
-        }
-        for (int b = 0; b < count; ++b) {
-            const int special = NAME(is_special)(&swept[b].state);
-            real *out = (real *)rows->out + (i + b) * rows->out_row;
-            *out = (real)(special ? NAME(special_log)(&swept[b].state) : sum[b]);
-        }
-    }
-}
-
-/* -log p of the label: (max - x[label]) / temperature + log. */
-static void NAME(cross_entropy)(const fl_rows *rows)
-{
-    const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
-    real buffer[BLOCK];
-    for (ptrdiff_t i = 0; i < rows->n_rows; i += BATCH) {
-        const int count = rows->n_rows - i < BATCH ? (int)(rows->n_rows - i) : BATCH;
-        NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, i, count, &common, buffer, NULL, 0, NULL, swept);
-        double max[BATCH] = {0}, target[BATCH] = {0}, loss[BATCH];
-        int ignored[BATCH];
-        const f64v zero = v_set1(0.0);
-        for (int b = 0; b < count; ++b) {
-            const int64_t label = rows->labels[i + b];
-            const real *x = (const real *)rows->x + (i + b) * rows->x_row;
-            ignored[b] = label == rows->ignore_index;
-            max[b] = (double)swept[b].state.max;
-            target[b] = ignored[b] ? 0 : (double)x[label * rows->x_class];
-        }
-        const f64v inverse = v_set1(common.inverse), inverse_lo = v_set1(common.inverse_lo);
-        for (int b = 0; b < count; b += FL_WIDTH_F64) {
-            const row_state state = NAME(as_row_state)(swept + b, count - b);
-            const pair_f64 log = finish_log(&state);
-            const pair_f64 d = two_sum_f64(v_load(max + b), v_sub(zero, v_load(target + b)));
-            const f64v hi = v_mul(d.hi, inverse);
-            const f64v hi_lo = v_fma(d.hi, inverse, v_sub(zero, hi));
-            const f64v lo = v_fma(d.hi, inverse_lo, v_mul(d.lo, inverse));
-            v_store(loss + b, add_pairs((pair_f64){hi, v_add(hi_lo, lo)}, log).hi);
-        }
-        for (int b = 0; b < count; ++b) {
-            double *out = (double *)rows->out + (i + b) * rows->out_row;
-            if (ignored[b])
-                *out = 0;
-            else if (NAME(is_special)(&swept[b].state))
-                *out = (double)NAN;
-            else
-                *out = isinf(max[b] - target[b]) ? (double)INFINITY : loss[b];
-        }
+                                     &swept[b].scaling, NAME(target_of)(rows, i, next, &target),
+                                     buffer, e ? e + b * e_row : NULL, ahead);
     }
 }

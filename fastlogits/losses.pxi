@@ -1,0 +1,424 @@
+# Losses of rows: included by _core.pyx. Arguments are checked and described here; the
+# formulas are in src/kernels/losses.h.
+
+cdef double _LARGEST = np.finfo(np.float64).max
+cdef double _LEAST = np.finfo(np.float64).smallest_subnormal
+
+
+cdef _refuse_label(cnp.ndarray given, ptrdiff_t flat_position, n_classes, expected, str argument):
+    position = np.unravel_index(flat_position, (<object>given).shape)
+    where = f"[{', '.join([str(i) for i in position])}]" if position else ""
+    raise IndexError(
+        f"{argument}{where} is {given.flat[flat_position]}, "
+        f"expected a class in [0, {n_classes}){expected}"
+    )
+
+
+cdef _refuse_large_labels(targets, ptrdiff_t n_classes, expected, str argument):
+    """NumPy makes no integers of a list with one beyond 64 bits: name that one."""
+    if isinstance(targets, np.ndarray):
+        return
+    given = np.array(targets, dtype=object)
+    if all(type(label) is int for label in given.flat):
+        for i, label in enumerate(given.flat):
+            if not 0 <= label < n_classes and not -(2**63) <= label < 2**63:
+                _refuse_label(given, i, n_classes, expected, argument)
+
+
+cdef cnp.ndarray _labels(targets, cnp.ndarray given, tuple shape, ptrdiff_t n_classes,
+                         ignore_index, str argument):
+    """The labels as int64, a copy that nobody else can change, all of them checked.
+
+    `given` is `targets` as an array; `ignore_index` is None where no label is ignored.
+    """
+    expected = "" if ignore_index is None else f" or ignore_index={ignore_index}"
+    if given.dtype.kind not in "iu":
+        # An empty list has no integers in it, but no others either.
+        if given.size or isinstance(targets, np.ndarray):
+            _refuse_large_labels(targets, n_classes, expected, argument)
+            raise TypeError(f"{argument} must hold integers, got dtype {given.dtype}")
+    if (<object>given).shape != shape:
+        raise ValueError(
+            f"{argument} must have the shape of logits without its class axis, {shape}, "
+            f"got {(<object>given).shape}"
+        )
+    # The copy is also what keeps a label from changing between its check and its use.
+    given = np.array(given, order="C", copy=True)
+    cdef cnp.ndarray labels = given.astype(np.int64, copy=False)
+    cdef ptrdiff_t bad
+    if given.dtype.kind == "u" and given.dtype.itemsize == 8:
+        # Beyond int64 they wrapped around, maybe onto ignore_index.
+        large = np.flatnonzero(given > np.iinfo(np.int64).max)
+        if large.size:
+            _refuse_label(given, large[0], n_classes, expected, argument)
+    bad = k.fl_find_bad_label(
+        <const int64_t *>cnp.PyArray_DATA(labels), labels.size, n_classes,
+        0 if ignore_index is None else ignore_index,
+    )
+    if bad >= 0:
+        _refuse_label(given, bad, n_classes, expected, argument)
+    return labels
+
+
+cdef double _number(value, double least, double most, str argument, str expected) except? -1.0:
+    """A real number in [least, most]."""
+    if type(value) is not float and not isinstance(value, numbers.Real):
+        raise TypeError(f"{argument} must be a real number, got {type(value).__name__}")
+    cdef double number
+    try:
+        number = value
+    except OverflowError:  # an integer beyond the floats
+        number = math.inf if value > 0 else -math.inf
+    if not least <= number <= most:
+        raise ValueError(f"{argument} must be {expected}, got {number}")
+    return number
+
+
+cdef cnp.ndarray _weights(weights, tuple shape, str argument, str of):
+    """Weights as float64, a contiguous copy, none of them negative or NaN."""
+    cdef cnp.ndarray given = _array(weights, argument)
+    if given.dtype.kind not in "fiub":
+        raise TypeError(f"{argument} must hold real numbers, got dtype {given.dtype}")
+    if (<object>given).shape != shape:
+        raise ValueError(
+            f"{argument} must have the shape of {of}, {shape}, got {(<object>given).shape}"
+        )
+    result = np.array(given, dtype=np.float64, order="C", copy=True)
+    if not (result >= 0).all():
+        position = np.unravel_index(np.argmin(result >= 0), shape)
+        where = f"[{', '.join([str(i) for i in position])}]" if position else ""
+        raise ValueError(f"{argument}{where} is {result[position]}, expected no less than 0")
+    return result
+
+
+cdef _check_reduction(reduction):
+    if reduction != "mean" and reduction != "sum" and reduction != "none":
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+cdef int _class_axis(cnp.ndarray x, axis) except -1:
+    """The class axis of a loss, which must have classes."""
+    cdef int ndim = cnp.PyArray_NDIM(x)
+    if ndim == 0:
+        raise ValueError("logits must have at least one dimension, got 0")
+    cdef int class_axis = _axis_of(axis, ndim)
+    if class_axis == SEVERAL_AXES:
+        raise TypeError(f"axis must be an integer, got {axis!r}")
+    if cnp.PyArray_DIM(x, class_axis) == 0:
+        raise ValueError(
+            f"logits must have at least one class, got shape {(<object>x).shape} "
+            f"with class axis {class_axis}"
+        )
+    return class_axis
+
+
+cdef _ignored_label(ignore_index):
+    try:
+        ignored = operator.index(ignore_index)
+    except TypeError:
+        raise TypeError(
+            f"ignore_index must be an integer, got {type(ignore_index).__name__}"
+        ) from None
+    if not -(2**63) <= ignored < 2**63:
+        raise ValueError(f"ignore_index must fit 64 bits with a sign, got {ignored}")
+    return ignored
+
+
+cdef cnp.ndarray _soft_targets(cnp.ndarray given, cnp.ndarray x):
+    """Soft targets that the kernels can read beside `x`."""
+    if (<object>given).shape != (<object>x).shape:
+        raise ValueError(
+            f"targets of dtype {given.dtype} are probabilities and must have the shape of logits, "
+            f"{(<object>x).shape}, got {(<object>given).shape}: class indices are integers"
+        )
+    if given.dtype.itemsize > 8:
+        _refuse_dtype(given, "targets")
+    return given if given.dtype == x.dtype and _is_direct(given) else given.astype(x.dtype)
+
+
+cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, int64_t ignored, cnp.ndarray of_class,
+                     cnp.ndarray of_row):
+    """The sum of the weights of the rows that count."""
+    cdef ptrdiff_t i, count = 0
+    cdef const int64_t *y
+    cdef cnp.ndarray weights
+    if labels is None:
+        if of_row is None:
+            return <double>n_rows
+        weights = of_row
+    else:
+        y = <const int64_t *>cnp.PyArray_DATA(labels)
+        if of_class is None and of_row is None:
+            for i in range(n_rows):
+                count += y[i] != ignored
+            return <double>count
+        counts = labels != ignored
+        weights = counts.astype(np.float64)
+        if of_class is not None:
+            weights *= of_class[np.where(counts, labels, 0)]
+        if of_row is not None:
+            weights *= of_row
+    return k.fl_sum(<const double *>cnp.PyArray_DATA(weights), n_rows)
+
+
+cdef _reduced_loss(cnp.ndarray losses, reduction, double divisor, dtype):
+    """What the caller gets of the losses of the rows."""
+    # A loss beyond the dtype's range is inf, as from any of its operations.
+    with np.errstate(over="ignore"):
+        if reduction == "none":
+            return (<object>losses).astype(dtype, copy=False)[()]
+        total = k.fl_sum(<const double *>cnp.PyArray_DATA(losses), losses.size)
+        if reduction == "mean":
+            total = total / divisor if divisor else math.nan
+        return dtype.type(total)
+
+
+cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_index,
+                    label_smoothing, z_loss, reduction, bint with_gradient, out):
+    _check_reduction(reduction)
+    ignored = _ignored_label(ignore_index)
+    cdef k.fl_loss loss
+    memset(&loss, 0, sizeof(loss))
+    loss.ignore_index = ignored
+    loss.label_smoothing = _number(label_smoothing, 0, 1, "label_smoothing", "in [0, 1]")
+    loss.z_loss = _number(z_loss, 0, _LARGEST, "z_loss", "non-negative and finite")
+    cdef cnp.ndarray x, losses, soft = None, labels = None, of_class = None, of_row = None
+    cdef cnp.ndarray gradient = None, given
+    x, grad_dtype = _logits(logits, None, "logits", False)
+    cdef int class_axis = _class_axis(x, axis)
+    cdef ptrdiff_t n_classes = cnp.PyArray_DIM(x, class_axis)
+    cdef tuple x_shape = (<object>x).shape
+    cdef tuple shape = x_shape[:class_axis] + x_shape[class_axis + 1:]
+    given = _array(targets, "targets")
+    if given.dtype.kind == "f" and (<object>given).shape != shape:
+        soft = _soft_targets(given, x)
+    else:
+        labels = _labels(targets, given, shape, n_classes, ignored, "targets")
+    if class_weight is not None:
+        of_class = _weights(class_weight, (n_classes,), "class_weight", "the classes")
+        loss.class_weight = <const double *>cnp.PyArray_DATA(of_class)
+    if sample_weight is not None:
+        of_row = _weights(sample_weight, shape, "sample_weight", "logits without its class axis")
+    if out is not None:
+        _check_out(out, x, x_shape, grad_dtype)
+    losses = np.empty(shape, dtype=np.float64)
+    cdef double divisor = 1
+    if reduction == "mean":
+        divisor = _divisor(labels, losses.size, loss.ignore_index, of_class, of_row)
+    loss.grad_scale = 1 / divisor if divisor else 0
+    if with_gradient:
+        gradient = _destination(x, out, False)
+        if soft is not None and np.may_share_memory(soft, gradient):
+            soft = np.array(soft, copy=True)
+    cdef k.fl_walk walk
+    _describe(&walk, CROSS_ENTROPY, x, class_axis, gradient, soft)
+    walk.rows.loss = &loss
+    if labels is not None:
+        walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(labels)
+    if of_row is not None:
+        walk.rows.row_weight = <const double *>cnp.PyArray_DATA(of_row)
+    walk.rows.losses = <double *>cnp.PyArray_DATA(losses)
+    _run(&walk, cnp.PyArray_SIZE(x))
+    value = _reduced_loss(losses, reduction, divisor, x.dtype)
+    return (value, _deliver(gradient, out, grad_dtype)) if with_gradient else value
+
+
+def cross_entropy(logits, targets, *, axis=-1, class_weight=None, sample_weight=None,
+                  ignore_index=-100, label_smoothing=0.0, z_loss=0.0, reduction="mean"):
+    r"""Negative log-likelihood of the target classes.
+
+    .. math:: \ell_i = -\log p_{i, y_i} = \log \sum_k e^{x_{ik}} - x_{i y_i}
+
+    Parameters
+    ----------
+    logits : array_like
+        As for `softmax`, of any shape.
+    targets : array_like
+        Class indices, of any integer dtype and the shape of `logits` without `axis`; or
+        probabilities, of a floating dtype and the shape of `logits`.
+    axis : int, optional
+        The class axis.
+    class_weight : array_like of shape (C,), optional
+        Weights of the C classes, at least 0.
+    sample_weight : array_like, optional
+        Weights of the rows, at least 0, of the shape of `logits` without `axis`.
+    ignore_index : int, optional
+        Rows with this class index count for nothing: their loss is 0.
+    label_smoothing : float, optional
+        In [0, 1]: how much of the target is spread evenly over all classes.
+    z_loss : float, optional
+        At least 0: this times the square of a row's logsumexp is added to its loss.
+    reduction : {"mean", "sum", "none"}, optional
+        The mean over the rows that count, their sum, or each row's loss.
+
+    Returns
+    -------
+    scalar or ndarray
+        Of the dtype of `logits` (float32 for float16, float64 for integers and booleans); of
+        the shape of `logits` without `axis` for "none".
+
+    Raises
+    ------
+    TypeError
+        If an array does not hold numbers of the kind said above, or another argument is of
+        the wrong type.
+    ValueError
+        If the shapes do not fit, the class axis is empty, a weight is negative or NaN,
+        `label_smoothing` or `z_loss` is out of range, or `reduction` is unknown.
+    IndexError
+        If a target is neither `ignore_index` nor a class; with its position and its value.
+    numpy.exceptions.AxisError
+        If `axis` is out of range.
+
+    See Also
+    --------
+    cross_entropy_value_and_grad : the same with its gradient, in one walk.
+
+    Notes
+    -----
+    With class weights w, smoothing :math:`\varepsilon`, C classes and the sample weight s, the
+    loss of a row of class y and of one of soft targets t is
+
+    .. math::
+        s \bigl[(1 - \varepsilon) w_y (-\log p_y) + \tfrac{\varepsilon}{C} \sum_c w_c (-\log p_c)
+        + w_y \lambda \operatorname{lse}^2\bigr], \quad
+        s \bigl[\sum_c w_c ((1 - \varepsilon) t_c + \tfrac{\varepsilon}{C}) (-\log p_c)
+        + \lambda \operatorname{lse}^2\bigr]
+
+    with :math:`\lambda` = `z_loss` and the row's logsumexp. The mean divides their sum by that of
+    :math:`s w_y`, or of s; it is NaN where that is 0. A soft target of 0 adds nothing, also
+    beside a logit of -inf. These are PyTorch's definitions, but that soft targets are averaged
+    with the sample weights.
+
+    Largest error measured of a row's loss, of class indices alone: 1.4 ulp on random rows, 2.4
+    ulp on rows of float32 that were built for their rounding errors to add up; also where the
+    probability of the target rounds to 1. Sums and means are accumulated in float64 in an order
+    that depends on the number of rows alone. Each logit is read once and nothing is allocated
+    per class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastlogits import cross_entropy
+    >>> logits = np.log([[1.0, 3.0], [2.0, 8.0]])
+    >>> cross_entropy(logits, [1, 0], reduction="none").round(6)
+    array([0.287682, 1.609438])
+    """
+    return _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_index,
+                          label_smoothing, z_loss, reduction, False, None)
+
+
+def cross_entropy_value_and_grad(logits, targets, *, axis=-1, class_weight=None,
+                                 sample_weight=None, ignore_index=-100, label_smoothing=0.0,
+                                 z_loss=0.0, reduction="mean", out=None):
+    r"""Cross-entropy and its gradient with respect to the logits, in one walk.
+
+    .. math:: \frac{\partial \ell_i}{\partial x_{ic}} = p_{ic} - [c = y_i]
+
+    Parameters
+    ----------
+    logits, targets, axis, class_weight, sample_weight
+        As for `cross_entropy`.
+    ignore_index, label_smoothing, z_loss, reduction
+        As for `cross_entropy`.
+    out : ndarray, optional
+        Where to write the gradient: of its shape and dtype, writable. It may be `logits`, or
+        overlap any of the arrays.
+
+    Returns
+    -------
+    loss : scalar or ndarray
+        What `cross_entropy` returns.
+    grad : ndarray
+        Of the shape and dtype of `logits` (float64 for integers and booleans); `out` if given.
+        The gradient of the reduced loss, for "none" of the sum of the rows. Rows that are
+        ignored have a gradient of 0, all rows where the mean is over none.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError, numpy.exceptions.AxisError
+        As `cross_entropy`; ValueError also if `out` does not fit.
+
+    Notes
+    -----
+    Largest error measured, of class indices alone: 2.0 ulp of the gradient. At the target it is
+    minus the probability of all the others, which keeps its precision where that of the target
+    rounds to 1. Each exponential is stored in the gradient and scaled in place; rows of more
+    than 4096 classes (2048 of float64) compute it again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastlogits import cross_entropy_value_and_grad
+    >>> loss, grad = cross_entropy_value_and_grad(np.log([[1.0, 3.0]]), [1])
+    >>> float(loss.round(6)), grad.round(6)
+    (0.287682, array([[ 0.25, -0.25]]))
+    """
+    return _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_index,
+                          label_smoothing, z_loss, reduction, True, out)
+
+
+def softmax_grad_hess(logits, labels, *, sample_weight=None, hess_scale=1.0):
+    r"""Gradient and diagonal of the Hessian of the cross-entropy, for boosting.
+
+    .. math:: g_c = s (p_c - [c = y]), \quad h_c = s \alpha p_c (1 - p_c)
+
+    Parameters
+    ----------
+    logits : array_like of shape (..., C)
+        As for `softmax`, the classes on the last axis.
+    labels : array_like of int, of shape (...)
+        Class indices, of any integer dtype.
+    sample_weight : array_like of shape (...), optional
+        The weights s of the rows, at least 0.
+    hess_scale : float, optional
+        The factor :math:`\alpha`, positive and finite: 2 in XGBoost, C / (C - 1) in LightGBM.
+
+    Returns
+    -------
+    grad, hess : ndarray
+        Of the shape and dtype of `logits` (float64 for integers and booleans).
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+        As `cross_entropy`.
+
+    Notes
+    -----
+    Where p is near 1, 1 - p is the probability of all the others and keeps its precision. A row
+    with a NaN or +inf, or of nothing but -inf, is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastlogits import softmax_grad_hess
+    >>> grad, hess = softmax_grad_hess(np.log([[1.0, 3.0]]), [1])
+    >>> grad.round(6), hess.round(6)
+    (array([[ 0.25, -0.25]]), array([[0.1875, 0.1875]]))
+    """
+    cdef k.fl_loss loss
+    memset(&loss, 0, sizeof(loss))
+    loss.grad_scale = 1
+    loss.hess_scale = _number(
+        hess_scale, _LEAST, _LARGEST, "hess_scale", "positive and finite"
+    )
+    loss.ignore_index = -1
+    cdef cnp.ndarray x, targets, grad, hess, of_row = None
+    x, dtype = _logits(logits, None, "logits", False)
+    cdef int class_axis = _class_axis(x, -1)
+    cdef tuple x_shape = (<object>x).shape
+    cdef tuple shape = x_shape[:class_axis]
+    targets = _labels(labels, _array(labels, "labels"), shape, x_shape[class_axis], None, "labels")
+    if sample_weight is not None:
+        of_row = _weights(sample_weight, shape, "sample_weight", "logits without its last axis")
+    grad, hess = _destination(x, None, False), _destination(x, None, False)
+    cdef k.fl_walk walk
+    _describe(&walk, CROSS_ENTROPY, x, class_axis, grad, None)
+    walk.rows.loss = &loss
+    walk.rows.hess = cnp.PyArray_DATA(hess)
+    walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(targets)
+    if of_row is not None:
+        walk.rows.row_weight = <const double *>cnp.PyArray_DATA(of_row)
+    _run(&walk, cnp.PyArray_SIZE(x))
+    return _deliver(grad, None, dtype), _deliver(hess, None, dtype)
