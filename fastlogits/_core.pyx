@@ -841,6 +841,7 @@ def softplus(x, *, dtype=None, out=None):
 
 include "losses.pxi"
 
+
 # ---------------------------------------------------------------------------------------
 # For tests: the vocabulary of each instruction set, operation by operation
 # ---------------------------------------------------------------------------------------

@@ -152,12 +152,13 @@ cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, int64_t ignored, cnp.
             for i in range(n_rows):
                 count += y[i] != ignored
             return <double>count
-        counts = labels != ignored
+        flat = (<object>labels).ravel()
+        counts = flat != ignored
         weights = counts.astype(np.float64)
         if of_class is not None:
-            weights *= of_class[np.where(counts, labels, 0)]
+            weights *= of_class[np.where(counts, flat, 0)]
         if of_row is not None:
-            weights *= of_row
+            weights *= (<object>of_row).ravel()
     return k.fl_sum(<const double *>cnp.PyArray_DATA(weights), n_rows)
 
 

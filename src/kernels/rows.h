@@ -318,7 +318,7 @@ FL_INLINE real NAME(coefficient)(const NAME(target) *t, ptrdiff_t j)
 /* The coefficients of classes [j, j + n), contiguous. */
 static const real *NAME(coefficients)(const NAME(target) *t, ptrdiff_t j, ptrdiff_t n, real *buffer)
 {
-    if (t->soft && t->stride == 1 && t->keep == 1 && !t->class_weight)
+    if (t->soft && t->stride == 1 && t->spread == 0 && !t->class_weight)
         return t->soft + j;
     for (ptrdiff_t i = 0; i < n; ++i)
         buffer[i] = NAME(coefficient)(t, j + i);
@@ -379,7 +379,7 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, const r
     }
     double lost;
     NAME(fold_lanes)(&dot, &part->dot, &lost);
-    part->dot += lost;
+    part->dot += isinf(part->dot) ? 0 : lost; /* of an infinity, NaN is lost */
     NAME(fold_lanes)(&mass, &part->mass, &lost);
     part->mass += lost;
 }
