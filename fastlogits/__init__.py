@@ -2,7 +2,9 @@
 
 from fastlogits import metrics, special
 from fastlogits._core import (
+    argmax,
     available_isas,
+    confidence,
     cross_entropy,
     cross_entropy_value_and_grad,
     get_isa,
@@ -10,18 +12,22 @@ from fastlogits._core import (
     log_sigmoid,
     log_softmax,
     logsumexp,
+    predict,
     set_isa,
     set_num_threads,
     sigmoid,
     softmax,
     softmax_grad_hess,
     softplus,
+    top_k,
 )
 from fastlogits.config import __version__, num_threads, show_config
 
 __all__ = [
     "__version__",
+    "argmax",
     "available_isas",
+    "confidence",
     "cross_entropy",
     "cross_entropy_value_and_grad",
     "get_isa",
@@ -31,6 +37,7 @@ __all__ = [
     "logsumexp",
     "metrics",
     "num_threads",
+    "predict",
     "set_isa",
     "set_num_threads",
     "show_config",
@@ -39,4 +46,5 @@ __all__ = [
     "softmax_grad_hess",
     "softplus",
     "special",
+    "top_k",
 ]

@@ -1,5 +1,6 @@
 from typing import Any, Literal, TypedDict
 
+import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 _Axis = int | tuple[int, ...] | None
@@ -75,6 +76,29 @@ def softmax_grad_hess(
     sample_weight: ArrayLike | None = None,
     hess_scale: float = 1.0,
 ) -> tuple[NDArray[Any], NDArray[Any]]: ...
+def argmax(logits: ArrayLike, axis: int | None = -1) -> Any: ...
+def top_k(
+    x: ArrayLike,
+    k: int,
+    /,
+    *,
+    axis: int | None = -1,
+    mode: Literal["largest", "smallest"] = "largest",
+    sorted: bool = True,
+) -> tuple[NDArray[Any], NDArray[np.intp]]: ...
+def predict(
+    logits: ArrayLike,
+    *,
+    axis: int | None = -1,
+    threshold: float | None = None,
+    classes: ArrayLike | None = None,
+) -> Any: ...
+def confidence(
+    logits: ArrayLike,
+    *,
+    kind: Literal["max_prob", "margin", "entropy", "energy"] = "max_prob",
+    axis: _Axis = -1,
+) -> Any: ...
 def available_isas() -> tuple[str, ...]: ...
 def get_isa() -> str: ...
 def set_isa(name: str) -> None: ...

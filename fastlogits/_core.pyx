@@ -405,7 +405,8 @@ cdef double _temperature(temperature) except? -1.0:
 # ---------------------------------------------------------------------------------------
 
 ctypedef enum op_t:
-    SOFTMAX, LOG_SOFTMAX, LOGSUMEXP, CROSS_ENTROPY, SIGMOID, LOG_SIGMOID, SOFTPLUS
+    SOFTMAX, LOG_SOFTMAX, LOGSUMEXP, CROSS_ENTROPY, ARGMAX, TOP_K, MAX_PROB, MARGIN, ENTROPY
+    SIGMOID, LOG_SIGMOID, SOFTPLUS
 
 
 cdef k.fl_kernel *_kernel(op_t op, int type_number) noexcept nogil:
@@ -420,6 +421,16 @@ cdef k.fl_kernel *_kernel(op_t op, int type_number) noexcept nogil:
         return kernels.logsumexp
     if op == CROSS_ENTROPY:
         return kernels.cross_entropy
+    if op == ARGMAX:
+        return kernels.argmax
+    if op == TOP_K:
+        return kernels.top_k
+    if op == MAX_PROB:
+        return kernels.max_prob
+    if op == MARGIN:
+        return kernels.margin
+    if op == ENTROPY:
+        return kernels.entropy
     if op == SIGMOID:
         return kernels.sigmoid
     if op == LOG_SIGMOID:
@@ -515,10 +526,10 @@ cdef _normalised(op_t op, x, axis, temperature, dtype, out):
     return _deliver((<object>result).reshape(shape).transpose(np.argsort(order)), out, dtype)
 
 
-cdef _reduced(op_t op, x, axis, bint keepdims, dtype, out):
-    """logsumexp: one result per row."""
+cdef _reduced(op_t op, x, str argument, axis, bint keepdims, dtype, out):
+    """logsumexp and the confidences: one result per row."""
     cdef cnp.ndarray a, rows, result
-    a, dtype = _logits(x, dtype, "x", True)
+    a, dtype = _logits(x, dtype, argument, True)
     cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a))
     cdef tuple reduced = (one_axis,)
     rows = a
@@ -733,7 +744,7 @@ def logsumexp(x, axis=-1, *, keepdims=False, dtype=None, out=None):
     >>> round(float(logsumexp([1000.0, 1000.0])), 6)
     1000.693147
     """
-    return _reduced(LOGSUMEXP, x, axis, keepdims, dtype, out)
+    return _reduced(LOGSUMEXP, x, "x", axis, keepdims, dtype, out)
 
 
 def sigmoid(x, *, dtype=None, out=None):
@@ -840,6 +851,13 @@ def softplus(x, *, dtype=None, out=None):
 # ---------------------------------------------------------------------------------------
 
 include "losses.pxi"
+
+
+# ---------------------------------------------------------------------------------------
+# Decisions
+# ---------------------------------------------------------------------------------------
+
+include "decisions.pxi"
 
 
 # ---------------------------------------------------------------------------------------

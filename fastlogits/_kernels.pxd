@@ -22,6 +22,9 @@ cdef extern from "fastlogits.h" nogil:
         const int64_t *labels
         const double *row_weight
         double *losses
+        ptrdiff_t *indices
+        ptrdiff_t k
+        int smallest, sorted
 
     ctypedef void fl_kernel(const fl_rows *rows) noexcept
 
@@ -30,6 +33,11 @@ cdef extern from "fastlogits.h" nogil:
         fl_kernel *log_softmax
         fl_kernel *logsumexp
         fl_kernel *cross_entropy
+        fl_kernel *argmax
+        fl_kernel *top_k
+        fl_kernel *max_prob
+        fl_kernel *margin
+        fl_kernel *entropy
         fl_kernel *sigmoid
         fl_kernel *log_sigmoid
         fl_kernel *softplus

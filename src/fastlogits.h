@@ -41,6 +41,12 @@ typedef struct {
     const int64_t *labels; /* each in [0, n_classes), or ignore_index */
     const double *row_weight;
     double *losses;
+
+    /* Of decisions: the places of the k first of each row, one row after another; argmax has one.
+     */
+    ptrdiff_t *indices;
+    ptrdiff_t k;
+    int smallest, sorted; /* of top_k: which end comes first; whether the k are in order */
 } fl_rows;
 
 typedef void fl_kernel(const fl_rows *rows);
@@ -54,6 +60,12 @@ typedef struct {
     fl_kernel *cross_entropy; /* losses: one float64 per row, 0 where the label is ignored; the
                                  gradient into out and the Hessian's diagonal into hess, where
                                  they are not NULL; NaN where softmax is */
+    fl_kernel *argmax;        /* the first NaN, else the first of the largest */
+    fl_kernel *top_k;         /* the k first into out and indices; NaN last, of equals the lowest
+                                 index first */
+    fl_kernel *max_prob;      /* of softmax; NaN where softmax is, and so the next two */
+    fl_kernel *margin;        /* the largest probability less the next */
+    fl_kernel *entropy;       /* in nats */
     fl_kernel *sigmoid;
     fl_kernel *log_sigmoid;
     fl_kernel *softplus;

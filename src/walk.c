@@ -82,6 +82,8 @@ static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
             rows.row_weight += begin;
         if (rows.losses)
             rows.losses += begin;
+        if (rows.indices)
+            rows.indices += begin * rows.k;
         walk->kernel(&rows);
         begin += run;
     }

@@ -21,3 +21,4 @@
 #undef EXP_LEAST
 #undef EXP_FACTOR
 #undef GROUP
+#undef KEY

@@ -104,27 +104,44 @@ FL_INLINE void NAME(put)(const real *from, real *out, ptrdiff_t stride, ptrdiff_
 }
 
 /* The largest of n <= BLOCK numbers, NaN left out; -inf for none. Never -0. `tops` receives the
-   same of each whole span, lane by lane. */
-static real NAME(block_max)(const real *x, ptrdiff_t n, vec *tops)
+   same of each whole span, lane by lane. `sum`, unless NULL, grows by them all: it is NaN where
+   one of them is, or where +inf and -inf or sums beyond the range are. */
+FL_INLINE real NAME(sweep_max)(const real *x, ptrdiff_t n, vec *tops, vec *sum)
 {
-    const vec least = v_set1((real)-INFINITY);
-    vec best = least;
+    const vec least = v_set1((real)-INFINITY), zero = v_set1((real)0);
+    vec best = least, sums[GROUP];
+    for (int k = 0; k < GROUP; ++k)
+        sums[k] = zero;
     ptrdiff_t j = 0;
     for (; j + FOLD_SPAN <= n; j += FOLD_SPAN) {
         vec m[GROUP];
         for (int k = 0; k < GROUP; ++k)
-            m[k] = v_max(v_load(x + j + k * WIDTH), least);
-        for (int q = 1; q < FOLD_SPAN / LANES; ++q)
-            for (int k = 0; k < GROUP; ++k)
-                m[k] = v_max(v_load(x + j + q * LANES + k * WIDTH), m[k]);
+            m[k] = least;
+        for (int q = 0; q < FOLD_SPAN / LANES; ++q)
+            for (int k = 0; k < GROUP; ++k) {
+                const vec y = v_load(x + j + q * LANES + k * WIDTH);
+                m[k] = v_max(y, m[k]);
+                if (sum)
+                    sums[k] = v_add(sums[k], y);
+            }
         for (int k = 1; k < GROUP; ++k)
             m[0] = v_max(m[0], m[k]);
         tops[j / FOLD_SPAN] = m[0];
         best = v_max(m[0], best);
     }
-    for (; j < n; j += WIDTH)
+    for (; j < n; j += WIDTH) {
         best = v_max(v_load_part(x + j, n - j, least), best);
+        if (sum)
+            sums[0] = v_add(sums[0], v_load_part(x + j, n - j, zero));
+    }
+    for (int k = 0; sum && k < GROUP; ++k)
+        *sum = v_add(*sum, sums[k]);
     return v_hmax(best) + (real)0;
+}
+
+static real NAME(block_max)(const real *x, ptrdiff_t n, vec *tops)
+{
+    return NAME(sweep_max)(x, n, tops, NULL);
 }
 
 static int NAME(has_nan)(const real *x, ptrdiff_t stride, ptrdiff_t n)

@@ -15,6 +15,8 @@
 #include "rows.h"
 #include "softmax.h"
 #include "losses.h"
+#include "decisions.h"
+#include "confidence.h"
 #include "elementwise.h"
 #include "probe.h"
 #include "real_end.h"
@@ -26,6 +28,8 @@
 #include "rows.h"
 #include "softmax.h"
 #include "losses.h"
+#include "decisions.h"
+#include "confidence.h"
 #include "elementwise.h"
 #include "probe.h"
 #include "real_end.h"
@@ -37,8 +41,9 @@
 #define FL_PASTE(a, b) FL_PASTE_(a, b)
 
 #define KERNELS(type)                                                                              \
-    {softmax_##type, log_softmax_##type, logsumexp_##type, cross_entropy_##type,                   \
-     sigmoid_##type, log_sigmoid_##type, softplus_##type}
+    {softmax_##type, log_softmax_##type, logsumexp_##type,   cross_entropy_##type,                 \
+     argmax_##type,  top_k_##type,       max_prob_##type,    margin_##type,                        \
+     entropy_##type, sigmoid_##type,     log_sigmoid_##type, softplus_##type}
 
 #define PROBE(op) {#op, probe_##op##_f32, probe_##op##_f64}
 static const fl_probe probes[] = {

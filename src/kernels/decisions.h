@@ -1,0 +1,463 @@
+/*
+ * Which classes come first: argmax and top_k. Comparisons alone, so nothing is rounded. -0 and 0
+ * are equal, as everywhere.
+ */
+
+/* The first of n > 0 numbers that equals `value`, which one of them does; the last, should another
+   thread have changed it. */
+FL_INLINE ptrdiff_t NAME(find)(const real *x, ptrdiff_t stride, ptrdiff_t n, real value)
+{
+    ptrdiff_t j = 0;
+    if (stride == 1)
+        for (; j + WIDTH <= n; j += WIDTH)
+            if (v_lanes(v_eq(v_load(x + j), v_set1(value))))
+                break;
+    while (j < n - 1 && x[j * stride] != value)
+        ++j;
+    return j;
+}
+
+/* The first NaN among n numbers; n: there is none. */
+static ptrdiff_t NAME(find_nan)(const real *x, ptrdiff_t stride, ptrdiff_t n)
+{
+    ptrdiff_t j = 0;
+    while (j < n && !isnan(x[j * stride]))
+        ++j;
+    return j;
+}
+
+static ptrdiff_t NAME(argmax_of)(const real *x, ptrdiff_t stride, ptrdiff_t n, real *buffer)
+{
+    real max = (real)-INFINITY;
+    ptrdiff_t begin = 0; /* of the span with max */
+    for (ptrdiff_t j = 0; j < n; j += BLOCK) {
+        const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
+        const real *block = NAME(take)(x + j * stride, stride, length, buffer);
+        vec tops[BLOCK / FOLD_SPAN], sum = v_set1((real)0);
+        const real m = NAME(sweep_max)(block, length, tops, &sum);
+        if (v_lanes(v_ne(sum, sum))) {
+            const ptrdiff_t at = NAME(find_nan)(block, 1, length);
+            if (at < length)
+                return j + at;
+        }
+        if (m > max) {
+            max = m;
+            begin = 0;
+            while (begin + FOLD_SPAN <= length &&
+                   !v_lanes(v_eq(tops[begin / FOLD_SPAN], v_set1(m))))
+                begin += FOLD_SPAN;
+            begin += j;
+        }
+    }
+    return begin + NAME(find)(x + begin * stride, stride, n - begin, max);
+}
+
+/* Rows side by side, one for each lane: the state of a strip stays in the L1 cache. */
+#define STRIP 1024
+#define STRIP_CLASSES 4 /* for one visit of the state */
+
+/* The place of the largest so far is kept as a number, so there are at most 2^24 classes. `sum`,
+   of all of them, shows where a NaN may be. */
+typedef struct {
+    vec largest, place, sum;
+} NAME(strip);
+
+/* Classes [c, end) of the n first rows of a register that begins at x. */
+FL_INLINE void NAME(strip_visit)(NAME(strip) *strip, const real *x, ptrdiff_t stride, ptrdiff_t c,
+                                 ptrdiff_t end, ptrdiff_t n)
+{
+    NAME(strip) s = *strip;
+    for (ptrdiff_t d = c; d < end; ++d) {
+        const vec y = v_load_part(x + d * stride, n, v_set1((real)0));
+        s.place = v_select(v_gt(y, s.largest), v_set1((real)d), s.place);
+        s.largest = v_max(y, s.largest);
+        s.sum = v_add(s.sum, y);
+    }
+    *strip = s;
+}
+
+/* n <= STRIP rows that begin at x, x + 1, ... */
+static void NAME(argmax_strip)(const real *x, ptrdiff_t stride, ptrdiff_t n_classes, ptrdiff_t n,
+                               ptrdiff_t *indices)
+{
+    NAME(strip) strip[STRIP / WIDTH];
+    const vec zero = v_set1((real)0);
+    for (ptrdiff_t i = 0; i * WIDTH < n; ++i)
+        strip[i] = (NAME(strip)){v_set1((real)-INFINITY), zero, zero};
+    for (ptrdiff_t c = 0; c < n_classes; c += STRIP_CLASSES) {
+        const int whole = n_classes - c >= STRIP_CLASSES;
+        const ptrdiff_t end = whole ? c + STRIP_CLASSES : n_classes;
+        ptrdiff_t i = 0;
+        for (; whole && (i + 1) * WIDTH <= n; ++i)
+            NAME(strip_visit)(strip + i, x + i * WIDTH, stride, c, c + STRIP_CLASSES, WIDTH);
+        for (; i * WIDTH < n; ++i)
+            NAME(strip_visit)(strip + i, x + i * WIDTH, stride, c, end, n - i * WIDTH);
+    }
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        real place[WIDTH], sum[WIDTH];
+        v_store(place, strip[i / WIDTH].place);
+        v_store(sum, strip[i / WIDTH].sum);
+        const ptrdiff_t lane = i % WIDTH;
+        const ptrdiff_t nan =
+            isnan(sum[lane]) ? NAME(find_nan)(x + i, stride, n_classes) : n_classes;
+        indices[i] = nan < n_classes ? nan : (ptrdiff_t)place[lane];
+    }
+}
+
+static void NAME(argmax)(const fl_rows *rows)
+{
+    const real *x = rows->x;
+    const ptrdiff_t n = rows->n_classes, stride = rows->x_class;
+    if (stride != 1 && rows->x_row == 1 && rows->n_rows >= WIDTH && n <= 1 << 24) {
+        for (ptrdiff_t i = 0; i < rows->n_rows; i += STRIP) {
+            const ptrdiff_t width = rows->n_rows - i < STRIP ? rows->n_rows - i : STRIP;
+            NAME(argmax_strip)(x + i, stride, n, width, rows->indices + i);
+        }
+        return;
+    }
+    real buffer[BLOCK];
+    for (ptrdiff_t i = 0; i < rows->n_rows; ++i) {
+        const ptrdiff_t next = i + 2 < rows->n_rows ? i + 2 : i;
+        if (stride == 1 && n <= BLOCK)
+            for (ptrdiff_t j = 0; j < n; j += 64 / (int)sizeof(real))
+                FL_PREFETCH(x + next * rows->x_row + j);
+        rows->indices[i] = NAME(argmax_of)(x + i * rows->x_row, stride, n, buffer);
+    }
+}
+
+/* Larger numbers first, of equals the lower index; values are no NaN. */
+FL_INLINE int NAME(comes_before)(real a, ptrdiff_t a_index, real b, ptrdiff_t b_index)
+{
+    return a > b || (a == b && a_index < b_index);
+}
+
+/*
+ * top_k works on logits whose sign was turned where the smallest come first, so that there is
+ * one order: larger numbers first, NaN last, of equals the lower index first.
+ */
+
+/* A contiguous block of the logits, with their signs as said above. */
+FL_INLINE const real *NAME(take_signed)(const real *x, ptrdiff_t stride, ptrdiff_t n, int negate,
+                                        real *buffer)
+{
+    if (!negate)
+        return NAME(take)(x, stride, n, buffer);
+    for (ptrdiff_t i = 0; i < n; ++i)
+        buffer[i] = -x[i * stride];
+    return buffer;
+}
+
+/* The first of a row, in their order. */
+typedef struct {
+    real *values;
+    ptrdiff_t *indices;
+    ptrdiff_t n, k;
+} NAME(first);
+
+/* Puts a number behind all that are no smaller; the last drops out of a full list. */
+FL_INLINE void NAME(insert)(NAME(first) *first, real value, ptrdiff_t index)
+{
+    ptrdiff_t at = first->n < first->k ? first->n++ : first->k - 1;
+    for (; at > 0 && first->values[at - 1] < value; --at) {
+        first->values[at] = first->values[at - 1];
+        if (first->indices)
+            first->indices[at] = first->indices[at - 1];
+    }
+    first->values[at] = value;
+    if (first->indices)
+        first->indices[at] = index;
+}
+
+/* Inserts what is above `limit`, and above the last of a full list; index 0 is `begin`. */
+FL_INLINE void NAME(insert_block)(NAME(first) *first, const real *x, ptrdiff_t n, ptrdiff_t begin,
+                                  real limit)
+{
+    for (ptrdiff_t j = 0; j < n; j += WIDTH) {
+        const vec y = v_load_part(x + j, n - j, v_set1((real)-INFINITY));
+        if (first->n == first->k && first->values[first->k - 1] > limit)
+            limit = first->values[first->k - 1];
+        if (!v_lanes(v_gt(y, v_set1(limit))))
+            continue;
+        for (ptrdiff_t i = j; i < n && i < j + WIDTH; ++i)
+            if (x[i] > limit && (first->n < first->k || x[i] > first->values[first->k - 1]))
+                NAME(insert)(first, x[i], begin + i);
+    }
+}
+
+FL_INLINE real NAME(next_below)(real x)
+{
+#if FL_BITS == 32
+    return nextafterf(x, -INFINITY);
+#else
+    return nextafter(x, (double)-INFINITY);
+#endif
+}
+
+/*
+ * For small k. Each lane of a piece of the row has a largest number. The k-th of these is a
+ * threshold: k numbers reach it, and they lie in few pieces. Only these are searched; what they
+ * hold above the threshold is inserted into a short list.
+ */
+#define FEW 128
+#define MOST_PIECES 256
+
+static ptrdiff_t NAME(piece_length)(ptrdiff_t n)
+{
+    return FOLD_SPAN * (n / FOLD_SPAN / MOST_PIECES + 1);
+}
+
+/* The largest of each piece of the row, lane by lane. */
+static void NAME(piece_tops)(const real *x, ptrdiff_t stride, ptrdiff_t n, int negate, real *buffer,
+                             vec *piece_tops)
+{
+    const ptrdiff_t spans = NAME(piece_length)(n) / FOLD_SPAN;
+    const vec least = v_set1((real)-INFINITY);
+    vec top = least;
+    ptrdiff_t of_piece = 0; /* spans of it that are in `top` */
+    for (ptrdiff_t j = 0; j < n; j += BLOCK) {
+        const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
+        const real *block = NAME(take_signed)(x + j * stride, stride, length, negate, buffer);
+        vec tops[BLOCK / FOLD_SPAN];
+        NAME(block_max)(block, length - length % FOLD_SPAN, tops);
+        for (ptrdiff_t i = 0; i < length / FOLD_SPAN; ++i) {
+            top = v_max(tops[i], top);
+            if (++of_piece == spans) {
+                *piece_tops++ = top;
+                top = least;
+                of_piece = 0;
+            }
+        }
+        for (ptrdiff_t i = length - length % FOLD_SPAN; i < length; i += WIDTH)
+            top = v_max(v_load_part(block + i, length - i, least), top);
+    }
+    *piece_tops = top;
+}
+
+/* The first k numbers of the row above -inf, or all that there are. */
+static void NAME(top_few)(const real *x, ptrdiff_t stride, ptrdiff_t n, int negate, real *buffer,
+                          NAME(first) *first)
+{
+    const ptrdiff_t length = NAME(piece_length)(n);
+    vec tops[MOST_PIECES + 1];
+    real lanes[WIDTH], highest[FEW], limit = (real)-INFINITY;
+    NAME(piece_tops)(x, stride, n, negate, buffer, tops);
+    NAME(first) top = {highest, NULL, 0, first->k};
+    for (ptrdiff_t j = 0; j < n; j += length) {
+        if (top.n == top.k && !v_lanes(v_gt(tops[j / length], v_set1(highest[top.k - 1]))))
+            continue;
+        v_store(lanes, tops[j / length]);
+        NAME(insert_block)(&top, lanes, WIDTH, 0, limit);
+    }
+    if (top.n == top.k)
+        limit = NAME(next_below)(highest[top.k - 1]);
+    for (ptrdiff_t j = 0; j < n; j += length) {
+        if (first->n == first->k && first->values[first->k - 1] > limit)
+            limit = first->values[first->k - 1];
+        if (!v_lanes(v_gt(tops[j / length], v_set1(limit))))
+            continue;
+        const ptrdiff_t end = j + length < n ? j + length : n;
+        for (ptrdiff_t i = j; i < end; i += BLOCK) {
+            const ptrdiff_t rest = end - i < BLOCK ? end - i : BLOCK;
+            const real *block = NAME(take_signed)(x + i * stride, stride, rest, negate, buffer);
+            NAME(insert_block)(first, block, rest, i, limit);
+        }
+    }
+}
+
+/* What is -inf, and then what is NaN, in the places that are left. Of numbers that change under
+   our hands anything, but no place that is none. */
+static void NAME(top_rest)(const real *x, ptrdiff_t stride, ptrdiff_t n, int negate,
+                           NAME(first) *first)
+{
+    const real least = negate ? (real)INFINITY : (real)-INFINITY;
+    for (int nan = 0; nan < 2; ++nan)
+        for (ptrdiff_t j = 0; j < n && first->n < first->k; ++j) {
+            const real value = x[j * stride];
+            if (nan ? isnan(value) : value == least)
+                first->indices[first->n++] = j;
+        }
+    while (first->n < first->k)
+        first->indices[first->n++] = 0;
+}
+
+/*
+ * For large k: the k-th number by bisection of the integers that floating-point numbers are in
+ * order, with a count of the larger ones for each step; once few enough are left between the
+ * bounds, of these alone.
+ */
+#if FL_BITS == 32
+#define KEY uint32_t
+#else
+#define KEY uint64_t
+#endif
+#define SIGN_BIT ((KEY)1 << (FL_BITS - 1))
+
+FL_INLINE KEY NAME(key_of)(real value)
+{
+    KEY bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits & SIGN_BIT ? ~bits : bits | SIGN_BIT;
+}
+
+FL_INLINE real NAME(of_key)(KEY key)
+{
+    const KEY bits = key & SIGN_BIT ? key ^ SIGN_BIT : ~key;
+    real value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* How many of n numbers are larger. */
+static ptrdiff_t NAME(count_above)(const real *x, ptrdiff_t n, real limit)
+{
+    const vec limit_v = v_set1(limit);
+    ptrdiff_t count = 0, j = 0;
+    for (; j + WIDTH <= n; j += WIDTH)
+        count += FL_POPCOUNT(v_lanes(v_gt(v_load(x + j), limit_v)));
+    return count + FL_POPCOUNT(v_lanes(v_gt(v_load_part(x + j, n - j, limit_v), limit_v)));
+}
+
+/* Numbers in (low, high], at most BLOCK of them, behind the n that `between` has. */
+static ptrdiff_t NAME(collect_between)(const real *x, ptrdiff_t length, real low, real high,
+                                       real *between, ptrdiff_t n)
+{
+    for (ptrdiff_t j = 0; j < length; j += WIDTH) {
+        const vec y = v_load_part(x + j, length - j, v_set1((real)-INFINITY));
+        if (!v_lanes(v_gt(y, v_set1(low))))
+            continue;
+        for (ptrdiff_t i = j; i < length && i < j + WIDTH; ++i)
+            if (x[i] > low && x[i] <= high && n < BLOCK)
+                between[n++] = x[i];
+    }
+    return n;
+}
+
+/* The k-th number of the row, or the least finite one if fewer are above -inf; *above receives how
+   many are larger. If no more than k are larger than the result, it may also be k. */
+static real NAME(bisect)(const real *x, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t k, int negate,
+                         real *buffer, ptrdiff_t *above)
+{
+    real between[BLOCK];
+    ptrdiff_t n_between = 0, above_between = -1; /* -1: none have been collected */
+    KEY low = NAME(key_of)((real)-INFINITY), high = NAME(key_of)((real)INFINITY);
+    ptrdiff_t above_low = n;
+    *above = 0;
+    while (high - low > 1) {
+        const KEY middle = low + (high - low) / 2;
+        const real limit = NAME(of_key)(middle);
+        const int collect = above_between < 0 && above_low - *above <= BLOCK;
+        ptrdiff_t count = above_between;
+        if (above_between < 0) {
+            if (collect)
+                above_between = *above;
+            count = 0;
+            for (ptrdiff_t j = 0; j < n; j += BLOCK) {
+                const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
+                const real *block =
+                    NAME(take_signed)(x + j * stride, stride, length, negate, buffer);
+                count += NAME(count_above)(block, length, limit);
+                if (collect)
+                    n_between = NAME(collect_between)(block, length, NAME(of_key)(low),
+                                                      NAME(of_key)(high), between, n_between);
+            }
+        } else {
+            count += NAME(count_above)(between, n_between, limit);
+        }
+        if (count >= k) {
+            low = middle;
+            above_low = count;
+        } else {
+            high = middle;
+            *above = count;
+        }
+        if (count == k) {
+            *above = k;
+            return limit;
+        }
+    }
+    return NAME(of_key)(high);
+}
+
+/* The first k of the row above -inf, in the order of their indices, or all that there are. */
+static void NAME(top_many)(const real *x, ptrdiff_t stride, ptrdiff_t n, int negate, real *buffer,
+                           NAME(first) *first)
+{
+    ptrdiff_t above;
+    const real last = NAME(bisect)(x, stride, n, first->k, negate, buffer, &above);
+    const vec last_v = v_set1(last);
+    ptrdiff_t equal = first->k - above; /* that have a place */
+    for (ptrdiff_t j = 0; j < n; j += BLOCK) {
+        const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
+        const real *block = NAME(take_signed)(x + j * stride, stride, length, negate, buffer);
+        for (ptrdiff_t i = 0; i < length; i += WIDTH) {
+            const vec y = v_load_part(block + i, length - i, v_set1((real)-INFINITY));
+            if (!(v_lanes(v_gt(y, last_v)) | v_lanes(v_eq(y, last_v))))
+                continue;
+            for (ptrdiff_t at = i; at < length && at < i + WIDTH; ++at) {
+                const int is_equal = block[at] == last && equal > 0;
+                if ((block[at] > last || is_equal) && first->n < first->k) {
+                    equal -= is_equal;
+                    first->values[first->n] = block[at];
+                    first->indices[first->n++] = j + at;
+                }
+            }
+        }
+    }
+}
+
+/* Puts what is at the root of a heap of n, of which the last in order is to be the root, where
+   it belongs. */
+static void NAME(sink)(real *values, ptrdiff_t *indices, ptrdiff_t root, ptrdiff_t n)
+{
+    const real value = values[root];
+    const ptrdiff_t index = indices[root];
+    for (ptrdiff_t child; (child = 2 * root + 1) < n; root = child) {
+        if (child + 1 < n && NAME(comes_before)(values[child], indices[child], values[child + 1],
+                                                indices[child + 1]))
+            ++child;
+        if (!NAME(comes_before)(value, index, values[child], indices[child]))
+            break;
+        values[root] = values[child];
+        indices[root] = indices[child];
+    }
+    values[root] = value;
+    indices[root] = index;
+}
+
+/* Heapsort: in place, and never slow. */
+static void NAME(sort_first)(real *values, ptrdiff_t *indices, ptrdiff_t n)
+{
+    for (ptrdiff_t root = n / 2; root-- > 0;)
+        NAME(sink)(values, indices, root, n);
+    for (ptrdiff_t last = n - 1; last > 0; --last) {
+        const real value = values[0];
+        const ptrdiff_t index = indices[0];
+        values[0] = values[last];
+        indices[0] = indices[last];
+        values[last] = value;
+        indices[last] = index;
+        NAME(sink)(values, indices, 0, last);
+    }
+}
+
+static void NAME(top_k)(const fl_rows *rows)
+{
+    const ptrdiff_t n = rows->n_classes, k = rows->k, stride = rows->x_class;
+    const int few = k <= FEW && k <= n / NAME(piece_length)(n) * WIDTH;
+    real buffer[BLOCK];
+    for (ptrdiff_t i = 0; i < rows->n_rows; ++i) {
+        const real *x = (const real *)rows->x + i * rows->x_row;
+        real *out = (real *)rows->out + i * rows->out_row;
+        NAME(first) first = {out, rows->indices + i * k, 0, k};
+        if (few)
+            NAME(top_few)(x, stride, n, rows->smallest, buffer, &first);
+        else
+            NAME(top_many)(x, stride, n, rows->smallest, buffer, &first);
+        const ptrdiff_t n_numbers = first.n;
+        NAME(top_rest)(x, stride, n, rows->smallest, &first);
+        if (!few && rows->sorted)
+            NAME(sort_first)(first.values, first.indices, n_numbers);
+        for (ptrdiff_t j = 0; j < k; ++j)
+            out[j] = x[first.indices[j] * stride];
+    }
+}
