@@ -162,6 +162,10 @@ def top_k(x, k, /, *, axis=-1, mode="largest", sorted=True):
     return _top_k(a, count, one_axis, mode == "smallest", sorted)
 
 
+cdef cnp.ndarray _last_axis_to(cnp.ndarray a, int axis):
+    return a if axis == cnp.PyArray_NDIM(a) - 1 else np.moveaxis(a, -1, axis)
+
+
 cdef tuple _top_k(cnp.ndarray a, ptrdiff_t count, int axis, bint smallest, bint in_order):
     if a.dtype.kind != "f":
         # ~ turns the order of integers, of any sign, and of booleans; a stable sort keeps ties.
@@ -174,7 +178,7 @@ cdef tuple _top_k(cnp.ndarray a, ptrdiff_t count, int axis, bint smallest, bint 
     cdef tuple x_shape = (<object>x).shape
     cdef tuple shape = x_shape[:axis] + x_shape[axis + 1:] + (count,)
     indices = np.empty(shape, dtype=np.intp)
-    values = np.moveaxis(np.empty(shape, dtype=x.dtype), -1, axis)
+    values = _last_axis_to(np.empty(shape, dtype=x.dtype), axis)
     if cnp.PyArray_SIZE(values):
         _describe(&walk, TOP_K, x, axis, values, None)
         walk.rows.indices = <ptrdiff_t *>cnp.PyArray_DATA(indices)
@@ -182,7 +186,7 @@ cdef tuple _top_k(cnp.ndarray a, ptrdiff_t count, int axis, bint smallest, bint 
         walk.rows.smallest = smallest
         walk.rows.sorted = in_order
         _run(&walk, cnp.PyArray_SIZE(x))
-    return _deliver(values, None, dtype), np.moveaxis(indices, -1, axis)
+    return _deliver(values, None, dtype), _last_axis_to(indices, axis)
 
 
 cdef _labelled(places, classes, ptrdiff_t n_classes):
@@ -206,7 +210,9 @@ cdef _above(cnp.ndarray a, double cutoff):
     if a.dtype.kind != "f":
         return a > math.floor(cutoff)
     least = a.dtype.newbyteorder("=").type(cutoff)
-    return a > (np.nextafter(least, least.dtype.type(-math.inf)) if float(least) > cutoff else least)
+    if float(least) > cutoff:
+        least = np.nextafter(least, least.dtype.type(-math.inf))
+    return a > least
 
 
 def predict(logits, *, axis=-1, threshold=None, classes=None):

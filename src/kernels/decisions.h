@@ -332,6 +332,19 @@ static ptrdiff_t NAME(collect_between)(const real *x, ptrdiff_t length, real low
     return n;
 }
 
+static real NAME(row_max)(const real *x, ptrdiff_t stride, ptrdiff_t n, int negate, real *buffer)
+{
+    vec tops[BLOCK / FOLD_SPAN];
+    real max = (real)-INFINITY;
+    for (ptrdiff_t j = 0; j < n; j += BLOCK) {
+        const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
+        const real *block = NAME(take_signed)(x + j * stride, stride, length, negate, buffer);
+        const real m = NAME(block_max)(block, length, tops);
+        max = m > max ? m : max;
+    }
+    return max;
+}
+
 /* The k-th number of the row, or the least finite one if fewer are above -inf; *above receives how
    many are larger. If no more than k are larger than the result, it may also be k. */
 static real NAME(bisect)(const real *x, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t k, int negate,
@@ -339,11 +352,15 @@ static real NAME(bisect)(const real *x, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t
 {
     real between[BLOCK];
     ptrdiff_t n_between = 0, above_between = -1; /* -1: none have been collected */
-    KEY low = NAME(key_of)((real)-INFINITY), high = NAME(key_of)((real)INFINITY);
+    const KEY least = NAME(key_of)((real)-INFINITY);
+    KEY low = least, high = NAME(key_of)(NAME(row_max)(x, stride, n, negate, buffer));
     ptrdiff_t above_low = n;
     *above = 0;
-    while (high - low > 1) {
-        const KEY middle = low + (high - low) / 2;
+    for (int step = 0; high > low && high - low > 1; ++step) {
+        KEY middle = low + (high - low) / 2;
+        if (step % 2 && low > least) /* of the numbers, as these may lie evenly */
+            middle = NAME(key_of)(NAME(of_key)(low) / 2 + NAME(of_key)(high) / 2);
+        middle = middle <= low ? low + 1 : middle >= high ? high - 1 : middle;
         const real limit = NAME(of_key)(middle);
         const int collect = above_between < 0 && above_low - *above <= BLOCK;
         ptrdiff_t count = above_between;
@@ -424,26 +441,76 @@ static void NAME(sink)(real *values, ptrdiff_t *indices, ptrdiff_t root, ptrdiff
     indices[root] = index;
 }
 
-/* Heapsort: in place, and never slow. */
-static void NAME(sort_first)(real *values, ptrdiff_t *indices, ptrdiff_t n)
+FL_INLINE void NAME(swap)(real *values, ptrdiff_t *indices, ptrdiff_t i, ptrdiff_t j)
+{
+    const real value = values[i];
+    const ptrdiff_t index = indices[i];
+    values[i] = values[j];
+    indices[i] = indices[j];
+    values[j] = value;
+    indices[j] = index;
+}
+
+static void NAME(heapsort)(real *values, ptrdiff_t *indices, ptrdiff_t n)
 {
     for (ptrdiff_t root = n / 2; root-- > 0;)
         NAME(sink)(values, indices, root, n);
     for (ptrdiff_t last = n - 1; last > 0; --last) {
-        const real value = values[0];
-        const ptrdiff_t index = indices[0];
-        values[0] = values[last];
-        indices[0] = indices[last];
-        values[last] = value;
-        indices[last] = index;
+        NAME(swap)(values, indices, 0, last);
         NAME(sink)(values, indices, 0, last);
     }
+}
+
+/* In order and in place: quicksort, but heapsort of what has been divided too often. No two come
+   out equal, as their indices differ. */
+static void NAME(sort)(real *values, ptrdiff_t *indices, ptrdiff_t n, int divisions)
+{
+    while (n > 16) {
+        if (divisions-- == 0) {
+            NAME(heapsort)(values, indices, n);
+            return;
+        }
+        /* The median of three goes first, so that one that comes before and one that comes after
+           it bound the search from both ends. */
+        const ptrdiff_t last = n - 1, middle = n / 2;
+#define BEFORE(i, j) NAME(comes_before)(values[i], indices[i], values[j], indices[j])
+        if (BEFORE(middle, 0))
+            NAME(swap)(values, indices, middle, 0);
+        if (BEFORE(last, middle)) {
+            NAME(swap)(values, indices, last, middle);
+            if (BEFORE(middle, 0))
+                NAME(swap)(values, indices, middle, 0);
+        }
+        const real value = values[middle];
+        const ptrdiff_t index = indices[middle];
+        ptrdiff_t i = 0, j = last;
+        for (;;) {
+            do
+                ++i;
+            while (NAME(comes_before)(values[i], indices[i], value, index));
+            do
+                --j;
+            while (NAME(comes_before)(value, index, values[j], indices[j]));
+            if (i >= j)
+                break;
+            NAME(swap)(values, indices, i, j);
+        }
+        NAME(sort)(values, indices, i, divisions);
+        values += i;
+        indices += i;
+        n -= i;
+    }
+    for (ptrdiff_t i = 1; i < n; ++i)
+        for (ptrdiff_t j = i; j > 0 && BEFORE(j, j - 1); --j)
+            NAME(swap)(values, indices, j, j - 1);
+#undef BEFORE
 }
 
 static void NAME(top_k)(const fl_rows *rows)
 {
     const ptrdiff_t n = rows->n_classes, k = rows->k, stride = rows->x_class;
-    const int few = k <= FEW && k <= n / NAME(piece_length)(n) * WIDTH;
+    /* Few of so many lanes that the threshold is near the k-th number, or of a short row. */
+    const int few = k <= FEW && (4 * k <= n / NAME(piece_length)(n) * WIDTH || n * k <= 2048);
     real buffer[BLOCK];
     for (ptrdiff_t i = 0; i < rows->n_rows; ++i) {
         const real *x = (const real *)rows->x + i * rows->x_row;
@@ -456,7 +523,7 @@ static void NAME(top_k)(const fl_rows *rows)
         const ptrdiff_t n_numbers = first.n;
         NAME(top_rest)(x, stride, n, rows->smallest, &first);
         if (!few && rows->sorted)
-            NAME(sort_first)(first.values, first.indices, n_numbers);
+            NAME(sort)(first.values, first.indices, n_numbers, 40);
         for (ptrdiff_t j = 0; j < k; ++j)
             out[j] = x[first.indices[j] * stride];
     }
