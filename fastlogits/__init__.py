@@ -4,6 +4,8 @@ from fastlogits import metrics, special
 from fastlogits._core import (
     argmax,
     available_isas,
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_value_and_grad,
     confidence,
     cross_entropy,
     cross_entropy_value_and_grad,
@@ -27,6 +29,8 @@ __all__ = [
     "__version__",
     "argmax",
     "available_isas",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits_value_and_grad",
     "confidence",
     "cross_entropy",
     "cross_entropy_value_and_grad",

@@ -69,6 +69,25 @@ def cross_entropy_value_and_grad(
     reduction: _Reduction = "mean",
     out: NDArray[Any] | None = None,
 ) -> tuple[Any, NDArray[Any]]: ...
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    pos_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    reduction: _Reduction = "mean",
+) -> Any: ...
+def binary_cross_entropy_with_logits_value_and_grad(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    pos_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    reduction: _Reduction = "mean",
+    out: NDArray[Any] | None = None,
+) -> tuple[Any, NDArray[Any]]: ...
 def softmax_grad_hess(
     logits: ArrayLike,
     labels: ArrayLike,

@@ -28,6 +28,19 @@ cdef extern from "fastlogits.h" nogil:
 
     ctypedef void fl_kernel(const fl_rows *rows) noexcept
 
+    enum:
+        FL_LOGITS
+        FL_TARGETS
+        FL_POS_WEIGHT
+        FL_SAMPLE_WEIGHT
+        FL_LOSSES
+        FL_GRADIENT
+
+    ctypedef struct fl_piece:
+        pass
+
+    ctypedef void fl_piece_kernel(const fl_piece *piece) noexcept
+
     ctypedef struct fl_kernels:
         fl_kernel *softmax
         fl_kernel *log_softmax
@@ -41,6 +54,8 @@ cdef extern from "fastlogits.h" nogil:
         fl_kernel *sigmoid
         fl_kernel *log_sigmoid
         fl_kernel *softplus
+        fl_piece_kernel *binary_cross_entropy
+        fl_piece_kernel *outside_unit
 
     ctypedef struct fl_probe:
         const char *name
@@ -76,3 +91,22 @@ cdef extern from "fastlogits.h" nogil:
     double fl_sum(const double *values, ptrdiff_t n)
     ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
                                 int64_t ignore_index)
+
+    ctypedef struct fl_operand:
+        void *data
+        int ndim
+
+    int fl_operand_add(fl_operand *operand, ptrdiff_t length, ptrdiff_t stride)
+
+    enum:
+        FL_PIECE
+
+    ctypedef struct fl_pieces:
+        fl_operand *operands
+        ptrdiff_t n
+        size_t size
+        fl_piece_kernel *kernel
+        double label_smoothing, grad_scale
+        double *sums
+
+    void fl_pieces_run(const fl_pieces *call, int n_threads)

@@ -74,21 +74,30 @@ cdef double _number(value, double least, double most, str argument, str expected
     return number
 
 
-cdef cnp.ndarray _weights(weights, tuple shape, str argument, str of):
-    """Weights as float64, a contiguous copy, none of them negative or NaN."""
+cdef cnp.ndarray _weights(weights, str argument, dtype):
+    """A C-ordered copy of what must be no less than 0."""
     cdef cnp.ndarray given = _array(weights, argument)
     if given.dtype.kind not in "fiub":
         raise TypeError(f"{argument} must hold real numbers, got dtype {given.dtype}")
+    _refuse_unless(given >= 0, given, argument, "no less than 0")
+    with np.errstate(over="ignore"):
+        return np.array(given, dtype=dtype, order="C", copy=True)
+
+
+cdef cnp.ndarray _weights_of_shape(weights, tuple shape, str argument, str of):
+    cdef cnp.ndarray given = _array(weights, argument)
     if (<object>given).shape != shape:
         raise ValueError(
             f"{argument} must have the shape of {of}, {shape}, got {(<object>given).shape}"
         )
-    result = np.array(given, dtype=np.float64, order="C", copy=True)
-    if not (result >= 0).all():
-        position = np.unravel_index(np.argmin(result >= 0), shape)
+    return _weights(given, argument, np.float64)
+
+
+cdef _refuse_unless(right, cnp.ndarray given, str argument, str expected):
+    if not np.all(right):
+        position = np.unravel_index(np.argmin(right), (<object>given).shape)
         where = f"[{', '.join([str(i) for i in position])}]" if position else ""
-        raise ValueError(f"{argument}{where} is {result[position]}, expected no less than 0")
-    return result
+        raise ValueError(f"{argument}{where} is {given[position]}, expected {expected}")
 
 
 cdef _check_reduction(reduction):
@@ -196,10 +205,10 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
     else:
         labels = _labels(targets, given, shape, n_classes, ignored, "targets")
     if class_weight is not None:
-        of_class = _weights(class_weight, (n_classes,), "class_weight", "the classes")
+        of_class = _weights_of_shape(class_weight, (n_classes,), "class_weight", "the classes")
         loss.class_weight = <const double *>cnp.PyArray_DATA(of_class)
     if sample_weight is not None:
-        of_row = _weights(sample_weight, shape, "sample_weight", "logits without its class axis")
+        of_row = _weights_of_shape(sample_weight, shape, "sample_weight", "logits without its class axis")
     if out is not None:
         _check_out(out, x, x_shape, grad_dtype)
     losses = np.empty(shape, dtype=np.float64)
@@ -412,7 +421,7 @@ def softmax_grad_hess(logits, labels, *, sample_weight=None, hess_scale=1.0):
     cdef tuple shape = x_shape[:class_axis]
     targets = _labels(labels, _array(labels, "labels"), shape, x_shape[class_axis], None, "labels")
     if sample_weight is not None:
-        of_row = _weights(sample_weight, shape, "sample_weight", "logits without its last axis")
+        of_row = _weights_of_shape(sample_weight, shape, "sample_weight", "logits without its last axis")
     grad, hess = _destination(x, None, False), _destination(x, None, False)
     cdef k.fl_walk walk
     _describe(&walk, CROSS_ENTROPY, x, class_axis, grad, None)

@@ -51,6 +51,30 @@ typedef struct {
 
 typedef void fl_kernel(const fl_rows *rows);
 
+/* What goes into binary cross-entropy and what comes out: the weights may be missing, and either
+   or both of the results. All are of one element type. */
+enum {
+    FL_LOGITS,
+    FL_TARGETS,
+    FL_POS_WEIGHT,
+    FL_SAMPLE_WEIGHT,
+    FL_LOSSES,
+    FL_GRADIENT,
+    FL_OPERANDS
+};
+
+/* Some elements of each of them, contiguous; NULL: missing. A gradient may lie where the logits
+   do. */
+typedef struct {
+    ptrdiff_t n;
+    void *operands[FL_OPERANDS];
+    double label_smoothing;
+    double grad_scale; /* of every gradient: 1, or one over a mean's divisor */
+    double *sum;       /* of the losses */
+} fl_piece;
+
+typedef void fl_piece_kernel(const fl_piece *piece);
+
 /* The kernels of one element type. Special values are those of DESIGN: a NaN makes its
    row NaN and no other; all -inf or any +inf as each kernel says. */
 typedef struct {
@@ -69,6 +93,8 @@ typedef struct {
     fl_kernel *sigmoid;
     fl_kernel *log_sigmoid;
     fl_kernel *softplus;
+    fl_piece_kernel *binary_cross_entropy;
+    fl_piece_kernel *outside_unit; /* `sum` is how many targets are not in [0, 1] */
 } fl_kernels;
 
 /* One operation of the vocabulary applied to whole groups of virtual lanes, for tests. */
@@ -124,6 +150,33 @@ int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t o
                 ptrdiff_t targets_stride);
 ptrdiff_t fl_walk_rows(const fl_walk *walk);
 void fl_walk_run(const fl_walk *walk, int n_threads);
+
+/* pieces.c */
+
+/* Elements in C order of their indices, with strides in bytes. */
+typedef struct {
+    void *data; /* NULL: missing */
+    int ndim;
+    ptrdiff_t shape[FL_MAX_DIMS], stride[FL_MAX_DIMS];
+} fl_operand;
+
+/* Adds a dimension, outermost first, as fl_walk_add. */
+int fl_operand_add(fl_operand *operand, ptrdiff_t length, ptrdiff_t stride);
+
+enum { FL_PIECE = 2048 }; /* elements: a piece of float64 is 16 KiB */
+
+typedef struct {
+    fl_operand operands[FL_OPERANDS];
+    ptrdiff_t n; /* elements of each */
+    size_t size; /* bytes of one element */
+    fl_piece_kernel *kernel;
+    double label_smoothing, grad_scale;
+    double *sums; /* one for each piece */
+} fl_pieces;
+
+void fl_pieces_run(const fl_pieces *call, int n_threads);
+
+/* walk.c */
 
 /* The sum of n numbers in an order that depends on n alone. */
 double fl_sum(const double *values, ptrdiff_t n);

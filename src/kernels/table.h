@@ -18,6 +18,7 @@
 #include "decisions.h"
 #include "confidence.h"
 #include "elementwise.h"
+#include "binary.h"
 #include "probe.h"
 #include "real_end.h"
 #undef FL_BITS
@@ -31,6 +32,7 @@
 #include "decisions.h"
 #include "confidence.h"
 #include "elementwise.h"
+#include "binary.h"
 #include "probe.h"
 #include "real_end.h"
 #undef FL_BITS
@@ -41,9 +43,20 @@
 #define FL_PASTE(a, b) FL_PASTE_(a, b)
 
 #define KERNELS(type)                                                                              \
-    {softmax_##type, log_softmax_##type, logsumexp_##type,   cross_entropy_##type,                 \
-     argmax_##type,  top_k_##type,       max_prob_##type,    margin_##type,                        \
-     entropy_##type, sigmoid_##type,     log_sigmoid_##type, softplus_##type}
+    {softmax_##type,                                                                               \
+     log_softmax_##type,                                                                           \
+     logsumexp_##type,                                                                             \
+     cross_entropy_##type,                                                                         \
+     argmax_##type,                                                                                \
+     top_k_##type,                                                                                 \
+     max_prob_##type,                                                                              \
+     margin_##type,                                                                                \
+     entropy_##type,                                                                               \
+     sigmoid_##type,                                                                               \
+     log_sigmoid_##type,                                                                           \
+     softplus_##type,                                                                              \
+     binary_cross_entropy_##type,                                                                  \
+     outside_unit_##type}
 
 #define PROBE(op) {#op, probe_##op##_f32, probe_##op##_f64}
 static const fl_probe probes[] = {

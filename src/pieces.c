@@ -1,0 +1,111 @@
+/*
+ * Elementwise operations that also sum: an array of any form is walked in C order of its
+ * indices, in pieces of FL_PIECE elements, so that a sum depends on the values alone and not on
+ * where they lie. A kernel finds each piece contiguous: where it is not, in a buffer.
+ */
+#include "fastlogits.h"
+
+#include <string.h>
+
+int fl_operand_add(fl_operand *operand, ptrdiff_t length, ptrdiff_t stride)
+{
+    if (length == 1)
+        return 1;
+    const int last = operand->ndim - 1;
+    if (last >= 0 && operand->stride[last] == length * stride) {
+        operand->shape[last] *= length;
+        operand->stride[last] = stride;
+        return 1;
+    }
+    if (operand->ndim == FL_MAX_DIMS)
+        return 0;
+    operand->shape[operand->ndim] = length;
+    operand->stride[operand->ndim] = stride;
+    ++operand->ndim;
+    return 1;
+}
+
+/* Elements [begin, begin + n) between the operand and contiguous memory: into it, or from it. */
+static void move(const fl_operand *operand, ptrdiff_t begin, ptrdiff_t n, size_t size,
+                 char *contiguous, int into)
+{
+    ptrdiff_t index[FL_MAX_DIMS], rest = begin;
+    const int last = operand->ndim - 1;
+    char *at = operand->data;
+    for (int d = last; d >= 0; --d) {
+        index[d] = rest % operand->shape[d];
+        rest /= operand->shape[d];
+        at += index[d] * operand->stride[d];
+    }
+    while (n > 0) {
+        ptrdiff_t run = last < 0 ? 1 : operand->shape[last] - index[last];
+        if (run > n)
+            run = n;
+        const ptrdiff_t stride = last < 0 ? 0 : operand->stride[last];
+        if (stride == (ptrdiff_t)size) {
+            memcpy(into ? contiguous : at, into ? at : contiguous, (size_t)run * size);
+        } else if (size == sizeof(float)) {
+            for (ptrdiff_t i = 0; i < run; ++i)
+                memcpy(into ? contiguous + i * 4 : at + i * stride,
+                       into ? at + i * stride : contiguous + i * 4, 4);
+        } else {
+            for (ptrdiff_t i = 0; i < run; ++i)
+                memcpy(into ? contiguous + i * 8 : at + i * stride,
+                       into ? at + i * stride : contiguous + i * 8, 8);
+        }
+        contiguous += run * (ptrdiff_t)size;
+        n -= run;
+        /* On to the next index of the dimensions before the last. */
+        if (last >= 0) {
+            at += run * stride;
+            index[last] += run;
+        }
+        for (int d = last; d > 0 && index[d] == operand->shape[d]; --d) {
+            at += operand->stride[d - 1] - operand->shape[d] * operand->stride[d];
+            index[d] = 0;
+            ++index[d - 1];
+        }
+    }
+}
+
+static int is_contiguous(const fl_operand *operand, size_t size)
+{
+    return operand->ndim == 0 || (operand->ndim == 1 && operand->stride[0] == (ptrdiff_t)size);
+}
+
+static void run_pieces(void *context, ptrdiff_t begin, ptrdiff_t end)
+{
+    const fl_pieces *call = context;
+    const size_t size = call->size;
+    char buffer[FL_OPERANDS][FL_PIECE * sizeof(double)];
+    for (ptrdiff_t i = begin; i < end; ++i) {
+        const ptrdiff_t first = i * FL_PIECE;
+        fl_piece piece = {.n = call->n - first < FL_PIECE ? call->n - first : FL_PIECE};
+        piece.label_smoothing = call->label_smoothing;
+        piece.grad_scale = call->grad_scale;
+        piece.sum = call->sums + i;
+        for (int k = 0; k < FL_OPERANDS; ++k) {
+            const fl_operand *operand = call->operands + k;
+            if (!operand->data)
+                continue;
+            if (is_contiguous(operand, size)) {
+                piece.operands[k] = (char *)operand->data + first * (ptrdiff_t)size;
+                continue;
+            }
+            piece.operands[k] = buffer[k];
+            if (k < FL_LOSSES)
+                move(operand, first, piece.n, size, buffer[k], 1);
+        }
+        call->kernel(&piece);
+        for (int k = FL_LOSSES; k < FL_OPERANDS; ++k)
+            if (piece.operands[k] == buffer[k])
+                move(call->operands + k, first, piece.n, size, buffer[k], 0);
+    }
+}
+
+void fl_pieces_run(const fl_pieces *call, int n_threads)
+{
+    const ptrdiff_t n_pieces = (call->n + FL_PIECE - 1) / FL_PIECE;
+    if (n_pieces)
+        fl_parallel(run_pieces, (void *)(uintptr_t)call, n_pieces, n_threads);
+}
