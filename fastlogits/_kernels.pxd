@@ -109,4 +109,4 @@ cdef extern from "fastlogits.h" nogil:
         double label_smoothing, grad_scale
         double *sums
 
-    void fl_pieces_run(const fl_pieces *call, int n_threads)
+    int fl_pieces_run(const fl_pieces *call, int n_threads)

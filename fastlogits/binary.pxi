@@ -25,18 +25,16 @@ cdef _operand(k.fl_pieces *call, int place, cnp.ndarray a):
             raise ValueError(f"{cnp.PyArray_NDIM(a)} dimensions are too many")
 
 
-cdef double _run_pieces(k.fl_pieces *call, k.fl_piece_kernel *kernel) except? -1.0:
-    """The sum that the kernel makes of all elements."""
-    cdef cnp.ndarray sums = np.empty((call.n + k.FL_PIECE - 1) // k.FL_PIECE, dtype=np.float64)
+cdef bint _run_pieces(k.fl_pieces *call, k.fl_piece_kernel *kernel) noexcept:
+    """Whether a target was not in [0, 1]."""
+    cdef bint outside
     cdef int threads = _threads() if call.n >= PARALLEL_ELEMENTS else 1
     call.kernel = kernel
-    call.sums = <double *>cnp.PyArray_DATA(sums)
     if call.n < KEEP_GIL_ELEMENTS:
-        k.fl_pieces_run(call, threads)
-    else:
-        with nogil:
-            k.fl_pieces_run(call, threads)
-    return k.fl_sum(call.sums, sums.size)
+        return k.fl_pieces_run(call, threads)
+    with nogil:
+        outside = k.fl_pieces_run(call, threads)
+    return outside
 
 
 cdef _refuse_outside_unit(cnp.ndarray targets):
@@ -78,8 +76,11 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
     cdef const k.fl_kernels *kernels = (
         &_table.f32 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32 else &_table.f64
     )
+    cdef cnp.ndarray sums = np.empty((call.n + k.FL_PIECE - 1) // k.FL_PIECE, dtype=np.float64)
+    call.sums = <double *>cnp.PyArray_DATA(sums)
     _operand(&call, k.FL_TARGETS, t)
-    if _run_pieces(&call, kernels.outside_unit):
+    # The losses are computed along with their check; what the caller owns is written after it.
+    if out is not None and _run_pieces(&call, kernels.outside_unit):
         _refuse_outside_unit(t)
     _operand(&call, k.FL_LOGITS, x)
     if of_positive is not None:
@@ -98,10 +99,12 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
             memset(&call.operands[<int>k.FL_TARGETS], 0, sizeof(k.fl_operand))
             _operand(&call, k.FL_TARGETS, t)
         _operand(&call, k.FL_GRADIENT, gradient)
-    total = _run_pieces(&call, kernels.binary_cross_entropy)
+    if _run_pieces(&call, kernels.binary_cross_entropy):
+        _refuse_outside_unit(t)
     if reduction == "none":
         value = losses[()]
     else:
+        total = k.fl_sum(call.sums, sums.size)
         # A loss beyond the dtype's range is inf, as from any of its operations.
         with np.errstate(over="ignore"):
             value = x.dtype.type(total / divisor if divisor else math.nan)

@@ -74,23 +74,18 @@ cdef double _number(value, double least, double most, str argument, str expected
     return number
 
 
-cdef cnp.ndarray _weights(weights, str argument, dtype):
-    """A C-ordered copy of what must be no less than 0."""
+cdef cnp.ndarray _weights(weights, str argument, dtype, tuple shape=None, str of=None):
+    """A C-ordered copy of what must be no less than 0, and of the shape of `of`, if any."""
     cdef cnp.ndarray given = _array(weights, argument)
     if given.dtype.kind not in "fiub":
         raise TypeError(f"{argument} must hold real numbers, got dtype {given.dtype}")
-    _refuse_unless(given >= 0, given, argument, "no less than 0")
-    with np.errstate(over="ignore"):
-        return np.array(given, dtype=dtype, order="C", copy=True)
-
-
-cdef cnp.ndarray _weights_of_shape(weights, tuple shape, str argument, str of):
-    cdef cnp.ndarray given = _array(weights, argument)
-    if (<object>given).shape != shape:
+    if of is not None and (<object>given).shape != shape:
         raise ValueError(
             f"{argument} must have the shape of {of}, {shape}, got {(<object>given).shape}"
         )
-    return _weights(given, argument, np.float64)
+    _refuse_unless(given >= 0, given, argument, "no less than 0")
+    with np.errstate(over="ignore"):
+        return np.array(given, dtype=dtype, order="C", copy=True)
 
 
 cdef _refuse_unless(right, cnp.ndarray given, str argument, str expected):
@@ -205,10 +200,12 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
     else:
         labels = _labels(targets, given, shape, n_classes, ignored, "targets")
     if class_weight is not None:
-        of_class = _weights_of_shape(class_weight, (n_classes,), "class_weight", "the classes")
+        of_class = _weights(class_weight, "class_weight", np.float64, (n_classes,), "the classes")
         loss.class_weight = <const double *>cnp.PyArray_DATA(of_class)
     if sample_weight is not None:
-        of_row = _weights_of_shape(sample_weight, shape, "sample_weight", "logits without its class axis")
+        of_row = _weights(
+            sample_weight, "sample_weight", np.float64, shape, "logits without its class axis"
+        )
     if out is not None:
         _check_out(out, x, x_shape, grad_dtype)
     losses = np.empty(shape, dtype=np.float64)
@@ -421,7 +418,9 @@ def softmax_grad_hess(logits, labels, *, sample_weight=None, hess_scale=1.0):
     cdef tuple shape = x_shape[:class_axis]
     targets = _labels(labels, _array(labels, "labels"), shape, x_shape[class_axis], None, "labels")
     if sample_weight is not None:
-        of_row = _weights_of_shape(sample_weight, shape, "sample_weight", "logits without its last axis")
+        of_row = _weights(
+            sample_weight, "sample_weight", np.float64, shape, "logits without its last axis"
+        )
     grad, hess = _destination(x, None, False), _destination(x, None, False)
     cdef k.fl_walk walk
     _describe(&walk, CROSS_ENTROPY, x, class_axis, grad, None)

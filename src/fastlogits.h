@@ -71,6 +71,7 @@ typedef struct {
     double label_smoothing;
     double grad_scale; /* of every gradient: 1, or one over a mean's divisor */
     double *sum;       /* of the losses */
+    int *outside;      /* set where a target is not in [0, 1] */
 } fl_piece;
 
 typedef void fl_piece_kernel(const fl_piece *piece);
@@ -94,7 +95,7 @@ typedef struct {
     fl_kernel *log_sigmoid;
     fl_kernel *softplus;
     fl_piece_kernel *binary_cross_entropy;
-    fl_piece_kernel *outside_unit; /* `sum` is how many targets are not in [0, 1] */
+    fl_piece_kernel *outside_unit; /* looks at the targets alone */
 } fl_kernels;
 
 /* One operation of the vocabulary applied to whole groups of virtual lanes, for tests. */
@@ -174,7 +175,8 @@ typedef struct {
     double *sums; /* one for each piece */
 } fl_pieces;
 
-void fl_pieces_run(const fl_pieces *call, int n_threads);
+/* Returns whether a target is not in [0, 1]. */
+int fl_pieces_run(const fl_pieces *call, int n_threads);
 
 /* walk.c */
 

@@ -5,6 +5,7 @@
  */
 #include "fastlogits.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 int fl_operand_add(fl_operand *operand, ptrdiff_t length, ptrdiff_t stride)
@@ -73,10 +74,17 @@ static int is_contiguous(const fl_operand *operand, size_t size)
     return operand->ndim == 0 || (operand->ndim == 1 && operand->stride[0] == (ptrdiff_t)size);
 }
 
+struct run {
+    const fl_pieces *call;
+    atomic_int outside; /* of any thread */
+};
+
 static void run_pieces(void *context, ptrdiff_t begin, ptrdiff_t end)
 {
-    const fl_pieces *call = context;
+    struct run *run = context;
+    const fl_pieces *call = run->call;
     const size_t size = call->size;
+    int outside = 0;
     char buffer[FL_OPERANDS][FL_PIECE * sizeof(double)];
     for (ptrdiff_t i = begin; i < end; ++i) {
         const ptrdiff_t first = i * FL_PIECE;
@@ -84,6 +92,7 @@ static void run_pieces(void *context, ptrdiff_t begin, ptrdiff_t end)
         piece.label_smoothing = call->label_smoothing;
         piece.grad_scale = call->grad_scale;
         piece.sum = call->sums + i;
+        piece.outside = &outside;
         for (int k = 0; k < FL_OPERANDS; ++k) {
             const fl_operand *operand = call->operands + k;
             if (!operand->data)
@@ -101,11 +110,16 @@ static void run_pieces(void *context, ptrdiff_t begin, ptrdiff_t end)
             if (piece.operands[k] == buffer[k])
                 move(call->operands + k, first, piece.n, size, buffer[k], 0);
     }
+    if (outside)
+        atomic_store_explicit(&run->outside, 1, memory_order_relaxed);
 }
 
-void fl_pieces_run(const fl_pieces *call, int n_threads)
+int fl_pieces_run(const fl_pieces *call, int n_threads)
 {
     const ptrdiff_t n_pieces = (call->n + FL_PIECE - 1) / FL_PIECE;
+    struct run run = {.call = call};
+    atomic_init(&run.outside, 0);
     if (n_pieces)
-        fl_parallel(run_pieces, (void *)(uintptr_t)call, n_pieces, n_threads);
+        fl_parallel(run_pieces, &run, n_pieces, n_threads);
+    return atomic_load(&run.outside);
 }

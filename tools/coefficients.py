@@ -14,13 +14,24 @@ import numpy as np
 mp.mp.dps = 60
 
 
-def fit(f, weight, low, high, degree):
-    """Coefficients c[0..degree] of the weighted least-squares polynomial."""
+def fit(f, weight, low, high, degree, known=()):
+    """Coefficients of the weighted least-squares polynomial, behind the lowest that are known."""
     middle, half = (low + high) / 2, (high - low) / 2
     nodes = [middle + half * mp.cos(mp.pi * (i + mp.mpf(0.5)) / 200) for i in range(200)]
-    matrix = mp.matrix([[weight(x) * x**k for k in range(degree + 1)] for x in nodes])
-    values = mp.matrix([weight(x) * f(x) for x in nodes])
+    powers = range(len(known), degree + 1)
+    matrix = mp.matrix([[weight(x) * x**k for k in powers] for x in nodes])
+    values = mp.matrix([weight(x) * (f(x) - mp.polyval(known[::-1], x)) for x in nodes])
     return list(mp.lu_solve(matrix.T * matrix, matrix.T * values))
+
+
+def fit_stepwise(f, weight, low, high, degree, dtype):
+    """The same, but each coefficient is rounded before the next are fitted, so that these make up
+    for what that did. Worth it where many coefficients are of one size."""
+    known = []
+    while len(known) <= degree:
+        c = fit(f, weight, low, high, degree, known)[0]
+        known.append(mp.mpf(float(dtype(mp.nstr(c, 30)))))
+    return known
 
 
 def exp_tail(r):
@@ -33,8 +44,17 @@ def log_tail(z):
     return mp.hyp2f1(1, 1.5, 2.5, z) * 2 / 3
 
 
-def show(name, f, low, high, degree, dtype, weight):
-    coefficients = [dtype(mp.nstr(c, 30)) for c in fit(f, weight, low, high, degree)]
+def log1p_tail(e):
+    """(log(1 + e) - e) / e^2, the part of log1p on [0, 1] that is fitted."""
+    return -mp.hyp2f1(1, 2, 3, -e) / 2
+
+
+def show(name, f, low, high, degree, dtype, weight, stepwise=False):
+    if stepwise:
+        fitted = fit_stepwise(f, weight, low, high, degree, dtype)
+    else:
+        fitted = fit(f, weight, low, high, degree)
+    coefficients = [dtype(mp.nstr(c, 30)) for c in fitted]
     exact = [mp.mpf(float(c)) for c in coefficients[::-1]]
     grid = [low + (high - low) * mp.mpf(2 * i + 1) / 4000 for i in range(2000)]
     error = max(abs(weight(x) * (f(x) - mp.polyval(exact, x))) for x in grid)
@@ -64,15 +84,14 @@ def main():
     # ln2/16 and a little more.
     show("exp beside the table", exp_tail, mp.mpf("-0.0445"), mp.mpf("0.0445"), 2, np.float32,
          lambda r: r**2 / mp.exp(r))  # fmt: skip
+    show("log1p on [0, 1]", log1p_tail, mp.mpf(0), mp.mpf(1), 8, np.float32,
+         lambda e: e**2 / mp.log1p(e), stepwise=True)  # fmt: skip
     # ln2/2 and a little more, for where the rounded quotient is not the nearest.
     r_max = mp.mpf("0.3475")
     # 1 + f in [sqrt(1/2), sqrt(2)] gives s = f/(2 + f) in +-0.1716.
     z_max = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
-    for dtype, exp_degree, log_degree in ((np.float32, 4, 2), (np.float64, 10, 6)):
-        show("exp", exp_tail, -r_max, r_max, exp_degree, dtype,
-             lambda r: r**2 / mp.exp(r))  # fmt: skip
-        show("log1p", log_tail, mp.mpf(0), z_max, log_degree, dtype,
-             lambda z: z / 2)  # fmt: skip
+    show("exp", exp_tail, -r_max, r_max, 10, np.float64, lambda r: r**2 / mp.exp(r))
+    show("log1p", log_tail, mp.mpf(0), z_max, 6, np.float64, lambda z: z / 2)
     for dtype in (np.float32, np.float64):
         high = dtype(mp.nstr(mp.ln(2), 30))
         low = dtype(mp.nstr(mp.ln(2) - mp.mpf(float(high)), 30))

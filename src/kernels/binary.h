@@ -13,50 +13,71 @@ typedef struct {
     vec x, target, pos_weight, sample_weight;
 } NAME(binary);
 
-FL_INLINE NAME(binary) NAME(binary_load)(const fl_piece *piece, ptrdiff_t j, int weighted)
+/* What all elements of a piece have in common. */
+typedef struct {
+    const fl_piece *piece;
+    vec keep, spread, scale;
+    /* The least of all t and 1 - t, and a sum that is NaN where one of them is. */
+    vec least, total;
+} NAME(binary_call);
+
+/* A register of a and of what is missing of it, which `whole` says is nothing. */
+FL_INLINE vec NAME(load_at)(const real *a, ptrdiff_t j, ptrdiff_t n, real fill, int whole)
 {
-    const vec zero = v_set1((real)0), one = v_set1((real)1);
-    const real *x = piece->operands[FL_LOGITS], *targets = piece->operands[FL_TARGETS];
-    const real *pos = piece->operands[FL_POS_WEIGHT], *sample = piece->operands[FL_SAMPLE_WEIGHT];
-    const ptrdiff_t left = piece->n - j;
-    NAME(binary) b = {v_load_part(x + j, left, zero), v_load_part(targets + j, left, zero), one,
-                      one};
-    if (weighted && pos)
-        b.pos_weight = v_load_part(pos + j, left, one);
-    if (weighted && sample)
-        b.sample_weight = v_load_part(sample + j, left, one);
-    return b;
+    return whole ? v_load(a + j) : v_load_part(a + j, n - j, v_set1(fill));
+}
+
+FL_INLINE void NAME(store_at)(real *a, ptrdiff_t j, ptrdiff_t n, vec y, int whole)
+{
+    if (whole)
+        v_store(a + j, y);
+    else
+        v_store_part(a + j, n - j, y);
 }
 
 /* 0 in the lanes from n on. */
 FL_INLINE vec NAME(first_lanes)(vec a, ptrdiff_t n)
 {
-    if (n >= WIDTH)
-        return a;
     real part[WIDTH] = {0};
     v_store_part(part, n, a);
     return v_load(part);
 }
 
-/* The loss, and where it is wanted its gradient, of one register. */
-FL_INLINE vec NAME(binary_terms)(const NAME(binary) *b, vec keep, vec spread, int weighted,
+/* The targets seen so far and another register of them are in [0, 1]. */
+FL_INLINE void NAME(see_targets)(NAME(binary_call) *call, vec t, vec not_t)
+{
+    call->least = v_min(v_min(t, not_t), call->least);
+    call->total = v_add(call->total, t);
+}
+
+FL_INLINE int NAME(saw_outside)(const NAME(binary_call) *call)
+{
+    return v_lanes(v_gt(v_set1((real)0), call->least)) || v_lanes(v_ne(call->total, call->total));
+}
+
+/* The loss, and where it is wanted the gradient, of one register. `plain`: without weights and
+   smoothing. */
+FL_INLINE vec NAME(binary_terms)(NAME(binary_call) *call, const NAME(binary) *b, int plain,
                                  vec *gradient)
 {
     const vec zero = v_set1((real)0), one = v_set1((real)1);
     const NAME(pair) e = NAME(exp_minus_abs)(b->x);
     const mask positive = v_gt(b->x, zero);
-    const vec t = v_fma(b->target, keep, spread);
-    /* Of a target of 1, too, what smoothing takes from it is not rounded away. */
-    NAME(pair) not_t = NAME(fast_two_sum)(one, v_sub(zero, b->target));
-    not_t.hi = v_fma(not_t.hi, keep, spread);
-    not_t.lo = v_mul(not_t.lo, keep);
-    const vec yes = weighted ? v_mul(b->pos_weight, t) : t;
-    const vec w = weighted ? v_add(not_t.hi, yes) : one;
-    const vec beside = v_select(positive, not_t.hi, yes);
-    const NAME(pair) l = NAME(log1p)(e);
+    vec yes = b->target, w = one;
+    NAME(pair) no = NAME(fast_two_sum)(one, v_sub(zero, yes));
+    NAME(see_targets)(call, yes, no.hi);
+    if (!plain) {
+        /* Of a target of 1, too, what smoothing takes from it is not rounded away. */
+        no.hi = v_fma(no.hi, call->keep, call->spread);
+        no.lo = v_mul(no.lo, call->keep);
+        yes = v_mul(b->pos_weight, v_fma(yes, call->keep, call->spread));
+        w = v_add(no.hi, yes);
+    }
+    const vec beside = v_select(positive, no.hi, yes);
+    const NAME(pair) l = NAME(log1p_of)(e), weighted = {v_mul(w, l.hi), v_mul(w, l.lo)};
     /* 0 beside an infinite logit is 0. */
     const vec linear = v_keep(v_ne(beside, zero), v_mul(beside, v_abs(b->x)));
-    const vec loss = v_add(v_fma(w, l.hi, linear), v_mul(w, l.lo));
+    const vec loss = NAME(plus_pair)(linear, plain ? l : weighted);
     if (gradient) {
         const NAME(pair) d = NAME(fast_two_sum)(one, e.hi);
         const vec inverse = v_div(one, d.hi);
@@ -64,77 +85,101 @@ FL_INLINE vec NAME(binary_terms)(const NAME(binary) *b, vec keep, vec spread, in
         vec remainder = v_fma(minus_r, d.hi, e.hi);
         remainder = v_add(remainder, v_fma(minus_r, v_add(d.lo, e.lo), e.lo));
         const vec r_lo = v_mul(remainder, inverse);
-        const vec beside_lo = v_select(positive, not_t.lo, zero);
+        const vec beside_lo = v_keep(positive, no.lo);
         const vec g = v_add(v_fma(minus_r, w, beside), v_sub(beside_lo, v_mul(r_lo, w)));
-        *gradient = v_select(positive, g, v_sub(zero, g));
+        *gradient = v_mul(v_select(positive, g, v_sub(zero, g)), call->scale);
+        if (!plain)
+            *gradient = v_mul(*gradient, b->sample_weight);
     }
-    return loss;
+    return plain ? loss : v_mul(loss, b->sample_weight);
 }
 
-FL_INLINE void NAME(binary_piece)(const fl_piece *piece, int weighted, int with_gradient)
+/* Elements [j, j + FOLD_SPAN), of which all are there where `whole`. */
+FL_INLINE void NAME(binary_span)(NAME(binary_call) *call, ptrdiff_t j, NAME(fold_sum) *sum,
+                                 int whole, int plain, int with_gradient)
+{
+    void *const *operands = call->piece->operands;
+    const real *x = operands[FL_LOGITS], *targets = operands[FL_TARGETS];
+    const real *pos = operands[FL_POS_WEIGHT], *sample = operands[FL_SAMPLE_WEIGHT];
+    const vec one = v_set1((real)1), zero = v_set1((real)0);
+    const ptrdiff_t n = call->piece->n;
+    for (int k = 0; k < GROUP; ++k) {
+        NAME(pair) y[4];
+        for (int q = 0; q < 4; ++q) {
+            const ptrdiff_t at = j + q * LANES + k * WIDTH;
+            y[q].hi = y[q].lo = zero;
+            if (!whole && at >= n)
+                continue;
+            const NAME(binary) b = {
+                NAME(load_at)(x, at, n, 0, whole),
+                NAME(load_at)(targets, at, n, 0, whole),
+                !plain && pos ? NAME(load_at)(pos, at, n, 1, whole) : one,
+                !plain && sample ? NAME(load_at)(sample, at, n, 1, whole) : one,
+            };
+            vec gradient;
+            y[q].hi = NAME(binary_terms)(call, &b, plain, with_gradient ? &gradient : NULL);
+            if (!whole)
+                y[q].hi = NAME(first_lanes)(y[q].hi, n - at);
+            if (operands[FL_LOSSES])
+                NAME(store_at)(operands[FL_LOSSES], at, n, y[q].hi, whole);
+            if (with_gradient)
+                NAME(store_at)(operands[FL_GRADIENT], at, n, gradient, whole);
+        }
+        NAME(fold)(sum, k, y);
+    }
+}
+
+FL_INLINE NAME(binary_call) NAME(binary_call_of)(const fl_piece *piece)
 {
     const double smoothing = piece->label_smoothing;
-    const vec keep = v_set1((real)(1 - smoothing)), spread = v_set1((real)(smoothing / 2));
-    const vec scale = v_set1((real)piece->grad_scale), zero = v_set1((real)0);
-    real *losses = piece->operands[FL_LOSSES], *gradients = piece->operands[FL_GRADIENT];
+    return (NAME(binary_call)){
+        .piece = piece,
+        .keep = v_set1((real)(1 - smoothing)),
+        .spread = v_set1((real)(smoothing / 2)),
+        .scale = v_set1((real)piece->grad_scale),
+        .least = v_set1((real)0),
+        .total = v_set1((real)0),
+    };
+}
+
+FL_INLINE void NAME(binary_piece)(const fl_piece *piece, int plain, int with_gradient)
+{
+    NAME(binary_call) call = NAME(binary_call_of)(piece);
     NAME(fold_sum) sum;
     for (int i = 0; i < FOLD_VECS; ++i)
         sum.hi[i] = sum.lo[i] = v_set1(0.0);
-    for (ptrdiff_t j = 0; j < piece->n; j += FOLD_SPAN)
-        for (int k = 0; k < GROUP; ++k) {
-            NAME(pair) y[4];
-            for (int q = 0; q < 4; ++q) {
-                const ptrdiff_t at = j + q * LANES + k * WIDTH;
-                y[q].hi = y[q].lo = zero;
-                if (at >= piece->n)
-                    continue;
-                const NAME(binary) b = NAME(binary_load)(piece, at, weighted);
-                vec gradient;
-                y[q].hi = NAME(binary_terms)(&b, keep, spread, weighted,
-                                             with_gradient ? &gradient : NULL);
-                if (weighted)
-                    y[q].hi = v_mul(y[q].hi, b.sample_weight);
-                y[q].hi = NAME(first_lanes)(y[q].hi, piece->n - at);
-                if (losses)
-                    v_store_part(losses + at, piece->n - at, y[q].hi);
-                if (!with_gradient)
-                    continue;
-                const vec by = weighted ? v_mul(scale, b.sample_weight) : scale;
-                v_store_part(gradients + at, piece->n - at, v_mul(gradient, by));
-            }
-            NAME(fold)(&sum, k, y);
-        }
+    ptrdiff_t j = 0;
+    for (; j + FOLD_SPAN <= piece->n; j += FOLD_SPAN)
+        NAME(binary_span)(&call, j, &sum, 1, plain, with_gradient);
+    if (j < piece->n)
+        NAME(binary_span)(&call, j, &sum, 0, plain, with_gradient);
     double lost;
     NAME(fold_lanes)(&sum, piece->sum, &lost);
     *piece->sum += isinf(*piece->sum) ? 0 : lost; /* of an infinity, NaN is lost */
+    *piece->outside |= NAME(saw_outside)(&call);
 }
 
 static void NAME(binary_cross_entropy)(const fl_piece *piece)
 {
-    const int weighted =
-        piece->operands[FL_POS_WEIGHT] != NULL || piece->operands[FL_SAMPLE_WEIGHT] != NULL;
-    if (piece->operands[FL_GRADIENT]) {
-        if (weighted)
-            NAME(binary_piece)(piece, 1, 1);
-        else
-            NAME(binary_piece)(piece, 0, 1);
-    } else if (weighted)
+    const int plain = !piece->operands[FL_POS_WEIGHT] && !piece->operands[FL_SAMPLE_WEIGHT] &&
+                      piece->label_smoothing == 0;
+    if (piece->operands[FL_GRADIENT] && plain)
+        NAME(binary_piece)(piece, 1, 1);
+    else if (piece->operands[FL_GRADIENT])
+        NAME(binary_piece)(piece, 0, 1);
+    else if (plain)
         NAME(binary_piece)(piece, 1, 0);
     else
         NAME(binary_piece)(piece, 0, 0);
 }
 
-/* `sum`: how many targets are not in [0, 1]. */
 static void NAME(outside_unit)(const fl_piece *piece)
 {
-    const vec zero = v_set1((real)0), one = v_set1((real)1);
+    NAME(binary_call) call = NAME(binary_call_of)(piece);
     const real *targets = piece->operands[FL_TARGETS];
-    ptrdiff_t outside = 0;
     for (ptrdiff_t j = 0; j < piece->n; j += WIDTH) {
-        const vec t = v_load_part(targets + j, piece->n - j, zero);
-        /* The least of t and 1 - t is below 0, or NaN. */
-        const vec least = v_min(t, v_sub(one, t));
-        outside += WIDTH - FL_POPCOUNT(v_lanes(v_eq(v_max(least, zero), least)));
+        const vec t = NAME(load_at)(targets, j, piece->n, 0, 0);
+        NAME(see_targets)(&call, t, v_sub(v_set1((real)1), t));
     }
-    *piece->sum = (double)outside;
+    *piece->outside |= NAME(saw_outside)(&call);
 }

@@ -124,6 +124,7 @@ FL_INLINE NAME(pair) NAME(exp)(vec x, const NAME(frame) *f, int scaled)
 #endif
 }
 
+#if FL_BITS == 64 /* all that a row's finish needs, of either element type */
 /* exp(x) 2^(FRAME_SHIFT - frame_n) as a pair: hi as far as it goes, lo most of what hi rounds
    away. The relative error of the pair is that of the polynomial and of r^2: below 0.1 ulp. */
 FL_INLINE NAME(pair) NAME(exp_pair)(NAME(pair) x, vec frame_n)
@@ -172,3 +173,4 @@ FL_INLINE NAME(pair) NAME(log1p)(NAME(pair) q)
     lo = v_add(h.lo, v_sub(lo, half_square));
     return NAME(fast_two_sum)(h.hi, lo);
 }
+#endif

@@ -63,16 +63,16 @@ static const double log_coefficients_f64[] = {
 static const uint32_t exp_table[8] = {
     0x3f8b3a3e, 0x3f87d424, 0x3f859202, 0x3f848e45, 0x3f84e5be, 0x3f86b7da, 0x3f8a26de, 0x3f8f5829,
 };
+#define EXP_SHIFT 0x1.501c2ap-9f /* log(2^(1/8) / EXP_FACTOR) */
 /* exp(r) = 1 + r + r^2 (C2 + C3 r + C4 r^2) on |r| <= 0.0445: relative error 2^-32 */
 #define EXP_C2 0x1p-1f
 #define EXP_C3 0x1.555ce8p-3f
 #define EXP_C4 0x1.55391cp-5f
-/* as above: relative error 2^-27.97 */
-static const float exp_coefficients_f32[] = {
-    0x1.fffff8p-2f, 0x1.55548cp-3f, 0x1.555b68p-5f, 0x1.123d26p-7f, 0x1.687784p-10f,
+/* log(1 + e) = e + e^2 P(e) on 0 <= e <= 1: relative error 2^-27.27 */
+static const float log1p_coefficients_f32[] = {
+    -0x1.ffffccp-2f, 0x1.554d22p-2f,  -0x1.ff160ap-3f, 0x1.9305f6p-3f,  -0x1.39818cp-3f,
+    0x1.b23326p-4f,  -0x1.d1f56ap-5f, 0x1.443a38p-6f,  -0x1.a6f30ap-9f,
 };
-/* as above: relative error 2^-29.6 */
-static const float log_coefficients_f32[] = {0x1.55557ap-1f, 0x1.995e18p-2f, 0x1.31f1eep-2f};
 #endif
 
 /* Registers that make one group of virtual lanes. */
