@@ -10,6 +10,7 @@ Run: python benchmarks/compare.py [--shape 8192x1000] [--threads 1 2] [--isa avx
 
 import argparse
 import ctypes
+import functools
 import importlib
 import json
 import time
@@ -18,12 +19,20 @@ import numpy as np
 
 import fastlogits as fl
 
+# What each is measured against.
 OPERATIONS = {
     "softmax": "memcpy",
     "log_softmax": "memcpy",
     "logsumexp": "read",
     "cross_entropy": "read",
+    "cross_entropy_soft": "read",
+    "cross_entropy_value_and_grad": "memcpy",
+    "binary_cross_entropy": "read",
+    "argmax": "read",
+    "argmax_axis0": "read",
+    "top_k": "read",
 }
+K = 10  # of top_k
 # Other libraries' threads spin for a while after a call, and would take the cores of the next.
 SETTLE = 0.002
 
@@ -46,37 +55,91 @@ def numpy_logsumexp(x):
     return top[:, 0] + np.log(np.exp(x - top).sum(1))
 
 
-def contenders(operation, x, labels, out):
+def numpy_cross_entropy(x, labels):
+    return (numpy_logsumexp(x) - x[np.arange(len(x)), labels]).mean()
+
+
+def numpy_gradient(x, labels, out):
+    numpy_softmax(x, out)
+    out[np.arange(len(x)), labels] -= 1
+    out /= len(x)
+    return numpy_cross_entropy(x, labels)
+
+
+def contenders(operation, x, out):
     """Library -> call, with outputs allocated beforehand where the library can write into them."""
-    rows = np.arange(len(x))
-    ours = getattr(fl, operation)
-    numpy_calls = {
-        "softmax": lambda: numpy_softmax(x, out),
-        "log_softmax": lambda: np.subtract(x, numpy_logsumexp(x)[:, None], out=out),
-        "logsumexp": lambda: numpy_logsumexp(x),
-        "cross_entropy": lambda: (numpy_logsumexp(x) - x[rows, labels]).mean(),
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, x.shape[1], len(x))
+    soft, binary = None, None  # as large as x: made only where they are needed
+    if operation == "cross_entropy_soft":
+        soft = fl.softmax(rng.normal(0, 3, x.shape).astype(x.dtype))
+    if operation == "binary_cross_entropy":
+        binary = (rng.random(x.shape) < 0.5).astype(x.dtype)
+    bce = fl.binary_cross_entropy_with_logits
+    calls = {
+        "fastlogits": {
+            "softmax": lambda: fl.softmax(x, out=out),
+            "log_softmax": lambda: fl.log_softmax(x, out=out),
+            "logsumexp": lambda: fl.logsumexp(x),
+            "cross_entropy": lambda: fl.cross_entropy(x, labels),
+            "cross_entropy_soft": lambda: fl.cross_entropy(x, soft),
+            "cross_entropy_value_and_grad": lambda: fl.cross_entropy_value_and_grad(
+                x, labels, out=out
+            ),
+            "binary_cross_entropy": lambda: bce(x, binary),
+            "argmax": lambda: fl.argmax(x),
+            "argmax_axis0": lambda: fl.argmax(x, axis=0),
+            "top_k": lambda: fl.top_k(x, K),
+        },
+        "NumPy": {
+            "softmax": lambda: numpy_softmax(x, out),
+            "log_softmax": lambda: np.subtract(x, numpy_logsumexp(x)[:, None], out=out),
+            "logsumexp": lambda: numpy_logsumexp(x),
+            "cross_entropy": lambda: numpy_cross_entropy(x, labels),
+            "cross_entropy_soft": lambda: (numpy_logsumexp(x) - (x * soft).sum(1)).mean(),
+            "cross_entropy_value_and_grad": lambda: numpy_gradient(x, labels, out),
+            "binary_cross_entropy": lambda: (np.logaddexp(0, x) - x * binary).mean(),
+            "argmax": lambda: np.argmax(x, axis=-1),
+            "argmax_axis0": lambda: np.argmax(x, axis=0),
+            "top_k": lambda: np.argpartition(x, x.shape[1] - K, axis=-1),
+        },
     }
-    calls = {"NumPy": numpy_calls[operation]}
-    if operation == "cross_entropy":
-        calls["fastlogits"] = lambda: ours(x, labels)
-    elif OPERATIONS[operation] == "memcpy":
-        calls["fastlogits"] = lambda: ours(x, out=out)
-    else:
-        calls["fastlogits"] = lambda: ours(x)
     special = optional("scipy.special")
-    if special and operation != "cross_entropy":
-        theirs = getattr(special, operation)
-        calls["SciPy"] = lambda: theirs(x, axis=1)
+    if special:
+        calls["SciPy"] = {
+            name: functools.partial(getattr(special, name), x, axis=1)
+            for name in ("softmax", "log_softmax", "logsumexp")
+        }
     torch = optional("torch")
     if torch:
-        tensor, targets, result = (torch.from_numpy(a) for a in (x, labels, out))
-        calls["PyTorch"] = {
-            "softmax": lambda: torch.softmax(tensor, 1, out=result),
-            "log_softmax": lambda: torch.log_softmax(tensor, 1, out=result),
-            "logsumexp": lambda: torch.logsumexp(tensor, 1),
-            "cross_entropy": lambda: torch.nn.functional.cross_entropy(tensor, targets),
-        }[operation]
-    return calls
+        calls["PyTorch"] = torch_calls(torch, x, labels, soft, binary, out)
+    return {library: known[operation] for library, known in calls.items() if operation in known}
+
+
+def torch_calls(torch, x, labels, soft, binary, out):
+    functional = torch.nn.functional
+    tensor, targets, result = (torch.from_numpy(a) for a in (x, labels, out))
+    soft, binary = (None if a is None else torch.from_numpy(a) for a in (soft, binary))
+    leaf = torch.from_numpy(x).requires_grad_()
+
+    def value_and_grad():
+        leaf.grad = None
+        loss = functional.cross_entropy(leaf, targets)
+        loss.backward()
+        return loss
+
+    return {
+        "softmax": lambda: torch.softmax(tensor, 1, out=result),
+        "log_softmax": lambda: torch.log_softmax(tensor, 1, out=result),
+        "logsumexp": lambda: torch.logsumexp(tensor, 1),
+        "cross_entropy": lambda: functional.cross_entropy(tensor, targets),
+        "cross_entropy_soft": lambda: functional.cross_entropy(tensor, soft),
+        "cross_entropy_value_and_grad": value_and_grad,
+        "binary_cross_entropy": lambda: functional.binary_cross_entropy_with_logits(tensor, binary),
+        "argmax": lambda: tensor.argmax(-1),
+        "argmax_axis0": lambda: tensor.argmax(0),
+        "top_k": lambda: tensor.topk(K),
+    }
 
 
 def time_in_turns(calls, rounds):
@@ -97,7 +160,6 @@ def compare(shape, dtype, operation, threads, rounds):
     rng = np.random.default_rng(0)
     x = rng.normal(0, 3, shape).astype(dtype)
     out = np.zeros_like(x)
-    labels = rng.integers(0, shape[1], shape[0])
     fl.set_num_threads(threads)
     torch = optional("torch")
     if torch:
@@ -107,7 +169,7 @@ def compare(shape, dtype, operation, threads, rounds):
         "memcpy": lambda: ctypes.memmove(out.ctypes.data, x.ctypes.data, x.nbytes),
         "read": lambda: x.max(),
     }[name]
-    seconds = time_in_turns({name: base} | contenders(operation, x, labels, out), rounds)
+    seconds = time_in_turns({name: base} | contenders(operation, x, out), rounds)
     records = []
     for library, values in seconds.items():
         low, middle, high = np.quantile(values / seconds[name], [0.25, 0.5, 0.75])
@@ -160,7 +222,7 @@ def main():
     for r in records:
         low, high = r["ratio_quartiles"]
         print(
-            f"{r['operation']:14}{r['shape']:>12}  {r['isa']:9}{r['threads']} thr  "
+            f"{r['operation']:29}{r['shape']:>12}  {r['isa']:9}{r['threads']} thr  "
             f"{r['library']:11}{r['ns_per_element']:8.3f} ns  "
             f"{r['ratio']:6.2f} x {r['to']} [{low:.2f}, {high:.2f}]"
         )

@@ -769,7 +769,7 @@ def sigmoid(x, *, dtype=None, out=None):
 
     Notes
     -----
-    Largest error measured: 0.8 ulp.
+    Largest error measured: 0.8 ulp; of subnormal results 1.5 ulp.
 
     Examples
     --------
@@ -802,7 +802,7 @@ def log_sigmoid(x, *, dtype=None, out=None):
 
     Notes
     -----
-    Largest error measured: 1.1 ulp.
+    Largest error measured: 1.9 ulp of float32, 1.1 ulp of float64.
 
     Examples
     --------
@@ -835,7 +835,7 @@ def softplus(x, *, dtype=None, out=None):
 
     Notes
     -----
-    Largest error measured: 1.2 ulp.
+    Largest error measured: 1.9 ulp of float32, 1.2 ulp of float64.
 
     Examples
     --------

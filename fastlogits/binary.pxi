@@ -170,8 +170,9 @@ def binary_cross_entropy_with_logits(logits, targets, *, pos_weight=None, sample
     and the mean divides their sum by that of s; it is NaN where that is 0. A factor of 0 beside
     an infinite logarithm makes 0.
 
-    Largest error measured of an element's loss, of targets 0 and 1 alone: 1.2 ulp. Sums and means
-    are accumulated in float64, in an order that depends on the number of elements alone.
+    Largest error measured of an element's loss, of targets 0 and 1 alone: 1.9 ulp of float32, 1.2
+    ulp of float64. Sums and means are accumulated in float64, in an order that depends on the
+    number of elements alone.
 
     Examples
     --------
@@ -215,8 +216,8 @@ def binary_cross_entropy_with_logits_value_and_grad(
 
     Notes
     -----
-    Largest error measured, of targets 0 and 1 alone: 1.5 ulp of the gradient, however near the
-    probability is to the target.
+    Largest error measured, of targets 0 and 1 alone: 1.1 ulp of the gradient, however near the
+    probability is to the target; of subnormal ones 1.5 ulp.
 
     Examples
     --------

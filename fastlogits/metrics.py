@@ -117,7 +117,7 @@ def score(
         \mathrm{nll} = -\frac{1}{N} \sum_{i=1}^{N} \log \mathrm{softmax}(x_i / T)_{y_i}
 
     The loss of a row has the dtype and the precision of `fastlogits.cross_entropy`; the sum is
-    float64. The predicted class is that of `numpy.argmax`: the first of equals, and the first NaN.
+    float64. The predicted class is that of `fastlogits.argmax`: the first of equals, and the first NaN.
     A NaN in a counted row makes `nll` NaN.
 
     Examples
@@ -147,7 +147,7 @@ def score_blocks(
         counted = targets != ignore_index
         losses = _losses(rows, targets, counted, ignore_index, temperature)
         total += float(np.sum(losses, dtype=np.float64))
-        hits += int(np.count_nonzero((np.argmax(rows, axis=-1) == targets) & counted))
+        hits += int(np.count_nonzero((fastlogits.argmax(rows) == targets) & counted))
         n += int(np.count_nonzero(counted))
         if progress is not None:
             progress(stop, y.size)
