@@ -404,38 +404,8 @@ cdef double _temperature(temperature) except? -1.0:
 # Calls of kernels
 # ---------------------------------------------------------------------------------------
 
-ctypedef enum op_t:
-    SOFTMAX, LOG_SOFTMAX, LOGSUMEXP, CROSS_ENTROPY, ARGMAX, TOP_K, MAX_PROB, MARGIN, ENTROPY
-    SIGMOID, LOG_SIGMOID, SOFTPLUS
-
-
-cdef k.fl_kernel *_kernel(op_t op, int type_number) noexcept nogil:
-    cdef const k.fl_kernels *kernels = (
-        &_table.f32 if type_number == cnp.NPY_FLOAT32 else &_table.f64
-    )
-    if op == SOFTMAX:
-        return kernels.softmax
-    if op == LOG_SOFTMAX:
-        return kernels.log_softmax
-    if op == LOGSUMEXP:
-        return kernels.logsumexp
-    if op == CROSS_ENTROPY:
-        return kernels.cross_entropy
-    if op == ARGMAX:
-        return kernels.argmax
-    if op == TOP_K:
-        return kernels.top_k
-    if op == MAX_PROB:
-        return kernels.max_prob
-    if op == MARGIN:
-        return kernels.margin
-    if op == ENTROPY:
-        return kernels.entropy
-    if op == SIGMOID:
-        return kernels.sigmoid
-    if op == LOG_SIGMOID:
-        return kernels.log_sigmoid
-    return kernels.softplus
+cdef const k.fl_kernels *_kernels_for(cnp.ndarray x) noexcept:
+    return &_table.f32 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32 else &_table.f64
 
 
 cdef void _run(k.fl_walk *walk, ptrdiff_t n_elements) noexcept:
@@ -449,14 +419,14 @@ cdef void _run(k.fl_walk *walk, ptrdiff_t n_elements) noexcept:
             k.fl_walk_run(walk, threads)
 
 
-cdef _describe(k.fl_walk *walk, op_t op, cnp.ndarray x, int axis, cnp.ndarray out,
+cdef _describe(k.fl_walk *walk, int op, cnp.ndarray x, int axis, cnp.ndarray out,
                cnp.ndarray targets):
     """All rows of `x`; `out` and `targets`, if any, have as many dimensions, each as long or 1."""
     cdef int d, ndim = cnp.PyArray_NDIM(x)
     cdef ptrdiff_t size = cnp.PyArray_ITEMSIZE(x)
     memset(walk, 0, sizeof(k.fl_walk))
     walk.size = size
-    walk.kernel = _kernel(op, cnp.PyArray_TYPE(x))
+    walk.kernel = _kernels_for(x).rows[op]
     walk.rows.temperature = 1
     walk.rows.x = cnp.PyArray_DATA(x)
     walk.rows.n_classes = cnp.PyArray_DIM(x, axis) if ndim else 1
@@ -481,7 +451,7 @@ cdef inline ptrdiff_t _stride(cnp.ndarray a, int d) noexcept:
     return 0 if a is None else cnp.PyArray_STRIDE(a, d) // cnp.PyArray_ITEMSIZE(a)
 
 
-cdef _run_rows(op_t op, cnp.ndarray x, int axis, cnp.ndarray out, double temperature):
+cdef _run_rows(int op, cnp.ndarray x, int axis, cnp.ndarray out, double temperature):
     """One kernel over all rows of `x`; `out` has as many dimensions, each as long or 1."""
     cdef k.fl_walk walk
     _describe(&walk, op, x, axis, out, None)
@@ -508,7 +478,7 @@ cdef tuple _merge_axes(cnp.ndarray a, axis):
     return moved.reshape(moved.shape[:n] + (math.prod(moved.shape[n:]),)), moved.shape, order
 
 
-cdef _normalised(op_t op, x, axis, temperature, dtype, out):
+cdef _normalised(int op, x, axis, temperature, dtype, out):
     """softmax and log_softmax: a result of the input's shape."""
     cdef cnp.ndarray a, rows, result
     a, dtype = _logits(x, dtype, "x", False)
@@ -526,7 +496,7 @@ cdef _normalised(op_t op, x, axis, temperature, dtype, out):
     return _deliver((<object>result).reshape(shape).transpose(np.argsort(order)), out, dtype)
 
 
-cdef _reduced(op_t op, x, str argument, axis, bint keepdims, dtype, out):
+cdef _reduced(int op, x, str argument, axis, bint keepdims, dtype, out):
     """logsumexp and the confidences: one result per row."""
     cdef cnp.ndarray a, rows, result
     a, dtype = _logits(x, dtype, argument, True)
@@ -558,7 +528,7 @@ cdef _reduced(op_t op, x, str argument, axis, bint keepdims, dtype, out):
     return _deliver((<object>result).reshape(final), out, dtype)
 
 
-cdef _elementwise(op_t op, x, dtype, out):
+cdef _elementwise(int op, x, dtype, out):
     """An operation on each element: any order of walking the array gives the same bits."""
     cdef cnp.ndarray a, result, flat, flat_result
     a, dtype = _logits(x, dtype, "x", False)
@@ -576,7 +546,7 @@ cdef _elementwise(op_t op, x, dtype, out):
     return _deliver(result, out, dtype)
 
 
-cdef _run_flat(op_t op, cnp.ndarray x, cnp.ndarray out):
+cdef _run_flat(int op, cnp.ndarray x, cnp.ndarray out):
     cdef k.fl_walk walk
     cdef int ndim = cnp.PyArray_NDIM(x)
     cdef ptrdiff_t size = cnp.PyArray_ITEMSIZE(x), n = cnp.PyArray_SIZE(x)
@@ -587,7 +557,7 @@ cdef _run_flat(op_t op, cnp.ndarray x, cnp.ndarray out):
         # Pieces of one long row share the threads evenly; the last one may be shorter.
         memset(&walk, 0, sizeof(walk))
         walk.size = size
-        walk.kernel = _kernel(op, cnp.PyArray_TYPE(x))
+        walk.kernel = _kernels_for(x).rows[op]
         walk.rows.x = cnp.PyArray_DATA(x)
         walk.rows.out = cnp.PyArray_DATA(out)
         walk.rows.x_class = walk.rows.out_class = 1
@@ -663,7 +633,7 @@ def softmax(x, axis=-1, *, temperature=1.0, dtype=None, out=None):
     array([[0.25, 0.75],
            [0.2 , 0.8 ]])
     """
-    return _normalised(SOFTMAX, x, axis, temperature, dtype, out)
+    return _normalised(k.FL_SOFTMAX, x, axis, temperature, dtype, out)
 
 
 def log_softmax(x, axis=-1, *, temperature=1.0, dtype=None, out=None):
@@ -701,7 +671,7 @@ def log_softmax(x, axis=-1, *, temperature=1.0, dtype=None, out=None):
     >>> log_softmax(np.float32([0, -23])).tolist()
     [-1.0261879540562902e-10, -23.0]
     """
-    return _normalised(LOG_SOFTMAX, x, axis, temperature, dtype, out)
+    return _normalised(k.FL_LOG_SOFTMAX, x, axis, temperature, dtype, out)
 
 
 def logsumexp(x, axis=-1, *, keepdims=False, dtype=None, out=None):
@@ -744,7 +714,7 @@ def logsumexp(x, axis=-1, *, keepdims=False, dtype=None, out=None):
     >>> round(float(logsumexp([1000.0, 1000.0])), 6)
     1000.693147
     """
-    return _reduced(LOGSUMEXP, x, "x", axis, keepdims, dtype, out)
+    return _reduced(k.FL_LOGSUMEXP, x, "x", axis, keepdims, dtype, out)
 
 
 def sigmoid(x, *, dtype=None, out=None):
@@ -777,7 +747,7 @@ def sigmoid(x, *, dtype=None, out=None):
     >>> sigmoid([-1.0, 0.0, 1.0]).round(4)
     array([0.2689, 0.5   , 0.7311])
     """
-    return _elementwise(SIGMOID, x, dtype, out)
+    return _elementwise(k.FL_SIGMOID, x, dtype, out)
 
 
 def log_sigmoid(x, *, dtype=None, out=None):
@@ -810,7 +780,7 @@ def log_sigmoid(x, *, dtype=None, out=None):
     >>> log_sigmoid([-1000.0, 0.0]).round(4)
     array([-1.000e+03, -6.931e-01])
     """
-    return _elementwise(LOG_SIGMOID, x, dtype, out)
+    return _elementwise(k.FL_LOG_SIGMOID, x, dtype, out)
 
 
 def softplus(x, *, dtype=None, out=None):
@@ -843,7 +813,7 @@ def softplus(x, *, dtype=None, out=None):
     >>> softplus([-10.0, 0.0, 10.0]).round(6)
     array([4.5000000e-05, 6.9314700e-01, 1.0000045e+01])
     """
-    return _elementwise(SOFTPLUS, x, dtype, out)
+    return _elementwise(k.FL_SOFTPLUS, x, dtype, out)
 
 
 # ---------------------------------------------------------------------------------------

@@ -41,19 +41,22 @@ cdef extern from "fastlogits.h" nogil:
 
     ctypedef void fl_piece_kernel(const fl_piece *piece) noexcept
 
+    enum:
+        FL_SOFTMAX
+        FL_LOG_SOFTMAX
+        FL_LOGSUMEXP
+        FL_CROSS_ENTROPY
+        FL_ARGMAX
+        FL_TOP_K
+        FL_MAX_PROB
+        FL_MARGIN
+        FL_ENTROPY
+        FL_SIGMOID
+        FL_LOG_SIGMOID
+        FL_SOFTPLUS
+
     ctypedef struct fl_kernels:
-        fl_kernel *softmax
-        fl_kernel *log_softmax
-        fl_kernel *logsumexp
-        fl_kernel *cross_entropy
-        fl_kernel *argmax
-        fl_kernel *top_k
-        fl_kernel *max_prob
-        fl_kernel *margin
-        fl_kernel *entropy
-        fl_kernel *sigmoid
-        fl_kernel *log_sigmoid
-        fl_kernel *softplus
+        fl_kernel **rows
         fl_piece_kernel *binary_cross_entropy
         fl_piece_kernel *outside_unit
 

@@ -73,9 +73,7 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
         _check_out(out, x, (<object>x).shape, grad_dtype)
     call.n = cnp.PyArray_SIZE(x)
     call.size = cnp.PyArray_ITEMSIZE(x)
-    cdef const k.fl_kernels *kernels = (
-        &_table.f32 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32 else &_table.f64
-    )
+    cdef const k.fl_kernels *kernels = _kernels_for(x)
     cdef cnp.ndarray sums = np.empty((call.n + k.FL_PIECE - 1) // k.FL_PIECE, dtype=np.float64)
     call.sums = <double *>cnp.PyArray_DATA(sums)
     _operand(&call, k.FL_TARGETS, t)

@@ -37,7 +37,7 @@ cdef cnp.ndarray _argmax(cnp.ndarray a, int axis):
         return np.asarray(np.argmax(a, axis=axis))
     cdef cnp.ndarray x, places = np.empty(shape[:axis] + shape[axis + 1:], dtype=np.intp)
     x, _ = _logits(a, None, "logits", True)
-    _describe(&walk, ARGMAX, x, axis, None, None)
+    _describe(&walk, k.FL_ARGMAX, x, axis, None, None)
     walk.rows.indices = <ptrdiff_t *>cnp.PyArray_DATA(places)
     walk.rows.k = 1
     _run(&walk, cnp.PyArray_SIZE(x))
@@ -180,7 +180,7 @@ cdef tuple _top_k(cnp.ndarray a, ptrdiff_t count, int axis, bint smallest, bint 
     indices = np.empty(shape, dtype=np.intp)
     values = _last_axis_to(np.empty(shape, dtype=x.dtype), axis)
     if cnp.PyArray_SIZE(values):
-        _describe(&walk, TOP_K, x, axis, values, None)
+        _describe(&walk, k.FL_TOP_K, x, axis, values, None)
         walk.rows.indices = <ptrdiff_t *>cnp.PyArray_DATA(indices)
         walk.rows.k = count
         walk.rows.smallest = smallest
@@ -320,7 +320,10 @@ def confidence(logits, *, kind="max_prob", axis=-1):
     margin 0.25
     entropy 1.039721
     """
-    operations = {"max_prob": MAX_PROB, "margin": MARGIN, "entropy": ENTROPY, "energy": LOGSUMEXP}
+    operations = {
+        "max_prob": k.FL_MAX_PROB, "margin": k.FL_MARGIN, "entropy": k.FL_ENTROPY,
+        "energy": k.FL_LOGSUMEXP,
+    }
     if not isinstance(kind, str) or kind not in operations:
         raise ValueError(f"kind must be one of {', '.join(operations)}, got {kind!r}")
     cdef cnp.ndarray merged, a = _array(logits, "logits")

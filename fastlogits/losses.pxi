@@ -218,7 +218,7 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
         if soft is not None and np.may_share_memory(soft, gradient):
             soft = np.array(soft, copy=True)
     cdef k.fl_walk walk
-    _describe(&walk, CROSS_ENTROPY, x, class_axis, gradient, soft)
+    _describe(&walk, k.FL_CROSS_ENTROPY, x, class_axis, gradient, soft)
     walk.rows.loss = &loss
     if labels is not None:
         walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(labels)
@@ -423,7 +423,7 @@ def softmax_grad_hess(logits, labels, *, sample_weight=None, hess_scale=1.0):
         )
     grad, hess = _destination(x, None, False), _destination(x, None, False)
     cdef k.fl_walk walk
-    _describe(&walk, CROSS_ENTROPY, x, class_axis, grad, None)
+    _describe(&walk, k.FL_CROSS_ENTROPY, x, class_axis, grad, None)
     walk.rows.loss = &loss
     walk.rows.hess = cnp.PyArray_DATA(hess)
     walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(targets)

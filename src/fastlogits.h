@@ -76,24 +76,30 @@ typedef struct {
 
 typedef void fl_piece_kernel(const fl_piece *piece);
 
-/* The kernels of one element type. Special values are those of DESIGN: a NaN makes its
-   row NaN and no other; all -inf or any +inf as each kernel says. */
+/* The operations on rows. Special values are those of DESIGN: a NaN makes its row NaN and no
+   other; all -inf or any +inf as each says. */
+enum {
+    FL_SOFTMAX,       /* NaN where the largest is -inf or +inf */
+    FL_LOG_SOFTMAX,   /* the same */
+    FL_LOGSUMEXP,     /* one result per row; +-inf where the largest is */
+    FL_CROSS_ENTROPY, /* losses: one float64 per row, 0 where the label is ignored; the gradient
+                         into out and the Hessian's diagonal into hess, where they are not NULL;
+                         NaN where softmax is */
+    FL_ARGMAX,        /* the first NaN, else the first of the largest */
+    FL_TOP_K,         /* the k first into out and indices; NaN last, of equals the lowest index
+                         first */
+    FL_MAX_PROB,      /* of softmax; NaN where softmax is, and so the next two */
+    FL_MARGIN,        /* the largest probability less the next */
+    FL_ENTROPY,       /* in nats */
+    FL_SIGMOID,       /* of each element, and so the next two */
+    FL_LOG_SIGMOID,
+    FL_SOFTPLUS,
+    FL_OPERATIONS
+};
+
+/* The kernels of one element type. */
 typedef struct {
-    fl_kernel *softmax;       /* NaN where the largest is -inf or +inf */
-    fl_kernel *log_softmax;   /* the same */
-    fl_kernel *logsumexp;     /* one result per row; +-inf where the largest is */
-    fl_kernel *cross_entropy; /* losses: one float64 per row, 0 where the label is ignored; the
-                                 gradient into out and the Hessian's diagonal into hess, where
-                                 they are not NULL; NaN where softmax is */
-    fl_kernel *argmax;        /* the first NaN, else the first of the largest */
-    fl_kernel *top_k;         /* the k first into out and indices; NaN last, of equals the lowest
-                                 index first */
-    fl_kernel *max_prob;      /* of softmax; NaN where softmax is, and so the next two */
-    fl_kernel *margin;        /* the largest probability less the next */
-    fl_kernel *entropy;       /* in nats */
-    fl_kernel *sigmoid;
-    fl_kernel *log_sigmoid;
-    fl_kernel *softplus;
+    fl_kernel *rows[FL_OPERATIONS];
     fl_piece_kernel *binary_cross_entropy;
     fl_piece_kernel *outside_unit; /* looks at the targets alone */
 } fl_kernels;

@@ -345,8 +345,8 @@ static real NAME(row_max)(const real *x, ptrdiff_t stride, ptrdiff_t n, int nega
     return max;
 }
 
-/* The k-th number of the row, or the least finite one if fewer are above -inf; *above receives how
-   many are larger. If no more than k are larger than the result, it may also be k. */
+/* A number that fewer than k of the row are larger than and k no smaller, or that exactly k are
+   larger than; the least finite one if fewer than k are above -inf. *above: how many are larger. */
 static real NAME(bisect)(const real *x, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t k, int negate,
                          real *buffer, ptrdiff_t *above)
 {

@@ -43,20 +43,20 @@
 #define FL_PASTE(a, b) FL_PASTE_(a, b)
 
 #define KERNELS(type)                                                                              \
-    {softmax_##type,                                                                               \
-     log_softmax_##type,                                                                           \
-     logsumexp_##type,                                                                             \
-     cross_entropy_##type,                                                                         \
-     argmax_##type,                                                                                \
-     top_k_##type,                                                                                 \
-     max_prob_##type,                                                                              \
-     margin_##type,                                                                                \
-     entropy_##type,                                                                               \
-     sigmoid_##type,                                                                               \
-     log_sigmoid_##type,                                                                           \
-     softplus_##type,                                                                              \
-     binary_cross_entropy_##type,                                                                  \
-     outside_unit_##type}
+    {.rows = {[FL_SOFTMAX] = softmax_##type,                                                       \
+              [FL_LOG_SOFTMAX] = log_softmax_##type,                                               \
+              [FL_LOGSUMEXP] = logsumexp_##type,                                                   \
+              [FL_CROSS_ENTROPY] = cross_entropy_##type,                                           \
+              [FL_ARGMAX] = argmax_##type,                                                         \
+              [FL_TOP_K] = top_k_##type,                                                           \
+              [FL_MAX_PROB] = max_prob_##type,                                                     \
+              [FL_MARGIN] = margin_##type,                                                         \
+              [FL_ENTROPY] = entropy_##type,                                                       \
+              [FL_SIGMOID] = sigmoid_##type,                                                       \
+              [FL_LOG_SIGMOID] = log_sigmoid_##type,                                               \
+              [FL_SOFTPLUS] = softplus_##type},                                                    \
+     .binary_cross_entropy = binary_cross_entropy_##type,                                          \
+     .outside_unit = outside_unit_##type}
 
 #define PROBE(op) {#op, probe_##op##_f32, probe_##op##_f64}
 static const fl_probe probes[] = {
