@@ -8,7 +8,6 @@ import reference
 from hypothesis import given
 from losses import (
     CASES,
-    INTEGERS,
     OFF,
     REDUCTIONS,
     assert_near,
@@ -18,7 +17,6 @@ from losses import (
     everywhere,
     example,
     finite_example,
-    frozen,
     problems,
 )
 
@@ -51,28 +49,21 @@ def test_gradient_is_the_slope_of_the_loss(case):
 
 
 @pytest.mark.parametrize("kind", ["hard", "ignoring", "soft"])
-@pytest.mark.parametrize("rest", [(), (3,), (3, 2)], ids=str)
+@pytest.mark.parametrize("rest", [(), (3, 2)], ids=str)
 def test_agrees_with_pytorch(rest, kind):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     rng = np.random.default_rng(2)
-    x, w = rng.normal(0, 3, (8, 7, *rest)), rng.uniform(0, 3, 7)
-    targets = rng.integers(0, 7, (8, *rest))
-    if kind == "soft":
-        targets = rng.dirichlet(np.ones(7), (8, *rest))
-        targets = np.ascontiguousarray(np.moveaxis(targets, -1, 1))
+    x = torch.tensor(rng.normal(0, 3, (8, 7, *rest)), requires_grad=True)
+    y = rng.normal(size=x.shape) if kind == "soft" else rng.integers(0, 7, (8, *rest))
+    y, w = torch.tensor(y), torch.tensor(rng.uniform(0, 3, 7))
+    y = y.softmax(1) if kind == "soft" else y
     more = {"ignore_index": 5} if kind == "ignoring" else {}
     for weight, smoothing, reduction in itertools.product((None, w), (0.0, 0.1, 1.0), REDUCTIONS):
         options = {"label_smoothing": smoothing, "reduction": reduction, **more}
-        tensor = torch.tensor(x, requires_grad=True)
-        want = torch.nn.functional.cross_entropy(
-            tensor,
-            torch.tensor(targets),
-            weight=None if weight is None else torch.tensor(w),
-            **options,
-        )
-        want.sum().backward()
-        got = cross_entropy_value_and_grad(x, targets, axis=1, class_weight=weight, **options)
-        for ours, theirs in zip(got, (want.detach(), tensor.grad), strict=True):
+        want = torch.nn.functional.cross_entropy(x, y, weight=weight, **options)
+        (want_grad,) = torch.autograd.grad(want.sum(), x)
+        got = cross_entropy_value_and_grad(x.detach(), y, axis=1, class_weight=weight, **options)
+        for ours, theirs in zip(got, (want.detach(), want_grad), strict=True):
             np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-13, atol=1e-13)
 
 
@@ -80,7 +71,6 @@ def test_agrees_with_pytorch(rest, kind):
 
 
 def rows_of(kind, dtype, rows, classes):
-    """Logits and labels."""
     rng = np.random.default_rng([rows, classes])
     x = rng.normal(0, 20 if kind == "spread" else 3, (rows, classes))
     y = rng.integers(0, classes, rows)
@@ -196,16 +186,6 @@ def test_losses_beyond_the_range_of_the_dtype_are_infinite_without_a_warning(dty
 # --- Labels, and rows that count for nothing ---
 
 
-@pytest.mark.parametrize("kind", INTEGERS)
-def test_labels_of_any_integer_dtype(kind, dtype):
-    for case in ("hard", "hard, everything, none"):
-        x, targets, options = example(case, dtype.name, 35, 10)
-        want = evaluate(x, targets, **options)
-        labels = targets.astype(kind)
-        for y in (labels, labels.astype(labels.dtype.newbyteorder())):
-            assert bits(*cross_entropy_value_and_grad(x, y, **options)) == bits(*want)
-
-
 @pytest.mark.parametrize("ignored", [-100, 0, 4, 10, -1, 255, 2**40, -(2**63), np.int16(7)])
 def test_any_index_can_be_ignored(ignored, dtype):
     rng = np.random.default_rng(0)
@@ -229,30 +209,18 @@ def test_index_to_ignore_is_not_wrapped_into_the_dtype_of_the_labels(dtype):
         assert bits(*got) == bits(*want)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
 @pytest.mark.parametrize("case", ["ignoring, class weights", "hard, everything"])
-def test_ignored_row_counts_nowhere_whatever_it_holds(case, value, dtype):
-    eps = np.finfo(dtype).eps
+def test_ignored_row_counts_nowhere_whatever_it_holds(case, dtype):
     for classes in SPECIAL_SIZES:
-        x, targets, options = example(case, dtype.name, 40, classes)
-        x, targets = x.copy(), targets.copy()
-        targets[::9] = 1
-        ignored = targets == 1
-        x[ignored] = value
-        kept = {**options}
-        if "sample_weight" in kept:
-            kept["sample_weight"] = kept["sample_weight"][~ignored]
-        for reduction in REDUCTIONS:
-            options["reduction"] = kept["reduction"] = reduction
-            loss, grad = evaluate(x, targets, **options)
-            want, want_grad = evaluate(x[~ignored], targets[~ignored], **kept)
+        x, targets, options = example(case, dtype.name, 18, classes)
+        x, ignored = x.copy(), targets == 1
+        ignored[1::5] = True
+        targets = np.where(ignored, 1, targets)
+        for value, reduction in itertools.product((np.nan, np.inf, -np.inf), REDUCTIONS):
+            x[ignored] = value
+            loss, grad = check(x, targets, **{**options, "reduction": reduction})
             assert not grad[ignored].any()
-            if reduction == "none":
-                assert not loss[ignored].any()
-                loss = loss[~ignored]
-            # A sum of other rows may round 1 / total differently.
-            np.testing.assert_allclose(loss, want, rtol=4 * eps)
-            np.testing.assert_allclose(grad[~ignored], want_grad, rtol=4 * eps)
+            assert reduction != "none" or not loss[ignored].any()
 
 
 def nothing_counts():
@@ -298,30 +266,28 @@ def test_index_to_ignore_means_nothing_to_soft_targets(dtype):
 # --- Special values ---
 
 SPECIAL_SIZES = [2, 10, 33, 300, 5000]
-ONE_BY_ONE = ["hard", "hard, everything", "soft", "soft, everything, sum"]
 
 
-@pytest.mark.parametrize("case", ONE_BY_ONE)
+@pytest.mark.parametrize("case", ["hard", "hard, everything", "soft", "soft, everything, sum"])
 def test_nan_inf_or_nothing_but_minus_inf_makes_nan_of_its_row_alone(case, dtype):
     for classes in SPECIAL_SIZES:
         x, targets, options = finite_example(case, dtype.name, classes)
         before = evaluate(x, targets, **options)
-        middle = classes // 2
-        for at, value in (
-            ((0, 0), np.nan),
-            ((4, classes - 1), np.inf),
-            ((11, middle), np.nan),
-            ((7, 7 * 7 % classes), np.inf),  # its label
-            ((7, 7 * 7 % classes), np.nan),
-            ((5, ...), -np.inf),
+        for row, columns, value in (
+            (0, 0, np.nan),
+            (4, classes - 1, np.inf),
+            (11, classes // 2, np.nan),
+            (7, 7 * 7 % classes, np.inf),  # its label
+            (7, 7 * 7 % classes, np.nan),
+            (5, slice(None), -np.inf),
         ):
             special = x.copy()
-            special[at] = value
-            loss, grad = everywhere(cross_entropy_value_and_grad, special, targets, **options)
-            assert np.isnan(loss[at[0]])
-            assert np.isnan(grad[at[0]]).all()
-            others = np.arange(12) != at[0]
-            assert bits(loss[others], grad[others]) == bits(*(a[others] for a in before)), classes
+            special[row, columns] = value
+            got = everywhere(cross_entropy_value_and_grad, special, targets, **options)
+            assert np.isnan([*got[1][row], got[0][row]]).all()
+            assert bits(*(np.delete(a, row, 0) for a in got)) == bits(
+                *(np.delete(a, row, 0) for a in before)
+            )
             assert np.isnan(cross_entropy(special, targets, **{**options, "reduction": "mean"}))
 
 
@@ -345,14 +311,13 @@ def test_target_at_minus_inf_has_an_infinite_loss(case, dtype):
             t[5, 1] = 0.25
         label = 1 if t.ndim == 2 else t[5]
         # What smoothing gives to another class is a target too.
-        for c in {label, (label + 1) % classes if "label_smoothing" in options else label}:
+        also = {(label + 1) % classes} if "label_smoothing" in options else set()
+        for c, reduction in itertools.product({label} | also, REDUCTIONS):
             lost = x.copy()
             lost[5, c] = -np.inf
-            loss, grad = check(lost, t, **options)
-            assert loss[5] == np.inf
+            loss, grad = check(lost, t, **{**options, "reduction": reduction})
+            assert loss.flat[5 % loss.size] == np.inf
             assert grad[5, c] < 0
-            for reduction in ("mean", "sum"):
-                assert check(lost, t, **{**options, "reduction": reduction})[0] == np.inf
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -413,9 +378,6 @@ def test_long_rows_with_blocks_of_minus_inf(classes, dtype):
             check(x, targets, off=2 * OFF, reduction=reduction, **more)
 
 
-# --- Small shapes ---
-
-
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
 @pytest.mark.parametrize("smoothing", [0, 0.1])
 def test_rows_of_one_class(smoothing, soft, dtype):
@@ -428,14 +390,13 @@ def test_rows_of_one_class(smoothing, soft, dtype):
         # p - t, where (1 - 0.1) + 0.1 may round.
         assert np.all(np.abs(grad) <= eps)
     options = {"z_loss": 0.5, "label_smoothing": smoothing, "reduction": "none"}
-    loss, grad = evaluate(x[:3], targets[:3], **options)
+    loss, _ = check(x[:3], targets[:3], off=4, **options)
     np.testing.assert_array_equal(loss, 0.5 * x[:3, 0] ** 2)
-    np.testing.assert_allclose(grad, x[:3], rtol=4 * eps, atol=1e-8)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_one_row_of_no_dimension(reduction, dtype):
-    x = frozen(np.array([1.0, 2.0, 4.0], dtype))
+    x = np.array([1.0, 2.0, 4.0], dtype)
     every = {"class_weight": [1.0, 2.0, 3.0], "label_smoothing": 0.1, "z_loss": 0.1}
     labels = (2, np.int8(2), np.array(2))
     for targets, more, s in itertools.product((*labels, [0.2, 0.3, 0.5]), ({}, every), (None, 2.0)):

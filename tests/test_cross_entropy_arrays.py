@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
-from losses import CASES, SIZES, bits, evaluate, everywhere, example, layouts, placed
+from losses import CASES, INTEGERS, SIZES, bits, evaluate, everywhere, example, layouts, placed
 
 import fastlogits
 from fastlogits import cross_entropy, cross_entropy_value_and_grad, softmax_grad_hess
 
 MOST = ["hard", "hard, everything, none", "soft, none", "soft, everything, sum"]
+
+
+def swapped(a):
+    return a.astype(a.dtype.newbyteorder())
 
 
 def value_and_grad_bits(*arguments, **options):
@@ -45,8 +49,7 @@ def test_memory_layouts_change_nothing(case, dtype, isa):
         for option in {"class_weight", "sample_weight"} & set(options):
             for name, view in layouts(options[option]):
                 assert value_and_grad_bits(x, targets, **{**options, option: view}) == want, name
-        swapped = [a.astype(a.dtype.newbyteorder()) for a in (x, targets)]
-        assert value_and_grad_bits(*swapped, **options) == want
+        assert value_and_grad_bits(*map(swapped, (x, targets)), **options) == want
         if rows * classes < 500:
             lists = x if dtype == "f4" else x.tolist(), targets.tolist()
             assert value_and_grad_bits(*lists, **options) == want
@@ -149,6 +152,16 @@ def test_half_precision_is_computed_in_float32_and_whole_numbers_in_float64(kind
         assert (np.asarray(loss).dtype, grad.dtype) == (wide, narrow)
         want, want_grad = cross_entropy_value_and_grad(x.astype(wide), targets, **options)
         assert bits(loss, grad) == bits(want, want_grad.astype(narrow))
+
+
+@pytest.mark.parametrize("kind", INTEGERS)
+def test_labels_of_any_integer_dtype(kind, dtype):
+    for case in ("hard", "hard, everything, none"):
+        x, y, options = example(case, dtype.name, 35, 10)
+        want = value_and_grad_bits(x, y, **options)
+        for labels in (y.astype(kind), swapped(y.astype(kind))):
+            assert value_and_grad_bits(x, labels, **options) == want
+            assert bits(*softmax_grad_hess(x, labels)) == bits(*softmax_grad_hess(x, y))
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
