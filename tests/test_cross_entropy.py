@@ -216,7 +216,7 @@ def test_ignored_row_counts_nowhere_whatever_it_holds(case, dtype):
         x, ignored = x.copy(), targets == 1
         ignored[1::5] = True
         targets = np.where(ignored, 1, targets)
-        for value, reduction in itertools.product((np.nan, np.inf, -np.inf), REDUCTIONS):
+        for value, reduction in itertools.product((np.nan, np.inf, -np.inf), ("mean", "none")):
             x[ignored] = value
             loss, grad = check(x, targets, **{**options, "reduction": reduction})
             assert not grad[ignored].any()
