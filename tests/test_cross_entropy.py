@@ -291,17 +291,6 @@ def test_nan_inf_or_nothing_but_minus_inf_makes_nan_of_its_row_alone(case, dtype
             assert np.isnan(cross_entropy(special, targets, **{**options, "reduction": "mean"}))
 
 
-@pytest.mark.parametrize("z_loss", [0.0, 0.01])
-def test_minus_inf_is_a_class_that_is_not_there(z_loss, dtype):
-    for classes in SPECIAL_SIZES:
-        x, y, options = finite_example("hard", dtype.name, classes)
-        gone = np.arange(12), (y + 1) % classes
-        x[gone] = -np.inf
-        loss, grad = check(x, y, z_loss=z_loss, **options)
-        assert np.isfinite(loss).all()
-        assert not grad[gone].any()
-
-
 @pytest.mark.parametrize("case", [name for name in CASES if "none" not in name])
 def test_target_at_minus_inf_has_an_infinite_loss(case, dtype):
     for classes in SPECIAL_SIZES:
@@ -320,30 +309,28 @@ def test_target_at_minus_inf_has_an_infinite_loss(case, dtype):
             assert grad[5, c] < 0
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_soft_target_of_zero_beside_minus_inf_adds_nothing(reduction, dtype):
-    for classes in SPECIAL_SIZES:
-        x, t, _ = finite_example("soft", dtype.name, classes)
-        gone = np.random.default_rng(1).random(x.shape) < 0.3
-        gone[:, 0] = False
-        x[gone] = -np.inf
-        for zero in (0.0, -0.0):
-            loss, grad = check(x, np.where(gone, dtype.type(zero), t), reduction=reduction)
-            assert np.isfinite(loss).all()
-            assert not grad[gone].any()
-
-
+@pytest.mark.parametrize("weighted", [False, True], ids=["of no target", "of weight 0"])
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
-def test_class_of_weight_zero_beside_minus_inf_adds_nothing(soft, dtype):
+def test_minus_inf_adds_nothing_in_a_class(soft, weighted, dtype):
     for classes in SPECIAL_SIZES:
-        x, y, _ = finite_example("hard", dtype.name, classes)
-        x[:, classes // 2] = -np.inf
-        w = np.linspace(0.5, 2, classes)
-        w[classes // 2] = 0
-        t = np.eye(classes, dtype=dtype)[y] if soft else y
-        for smoothing, reduction in itertools.product((0, 0.1), ("mean", "none")):
-            loss, _ = check(x, t, class_weight=w, label_smoothing=smoothing, reduction=reduction)
-            assert np.isfinite(loss).all(), (classes, smoothing, reduction)
+        x, targets, _ = finite_example("soft" if soft else "hard", dtype.name, classes)
+        gone = np.random.default_rng(1).random(x.shape) < 0.3
+        gone[:, 0], gone[:, -1] = False, True
+        smoothings, more = (0,), {}
+        if weighted:
+            gone[:] = gone[0]
+            smoothings = (0, 0.1)
+            more["class_weight"] = np.where(gone[0], 0, np.linspace(0.5, 2, classes))
+        elif soft:
+            targets = np.where(gone, dtype.type([[0.0]] * 6 + [[-0.0]] * 6), targets)
+        else:
+            gone[np.arange(12), targets] = False
+        x[gone] = -np.inf
+        for smoothing, z_loss, reduction in itertools.product(smoothings, (0, 0.01), REDUCTIONS):
+            options = {"label_smoothing": smoothing, "z_loss": z_loss, "reduction": reduction}
+            loss, grad = check(x, targets, **options, **more)
+            assert np.isfinite(loss).all(), (classes, options)
+            assert not grad[gone].any()
 
 
 @pytest.mark.parametrize("classes", [4097, 12_001])
