@@ -352,14 +352,15 @@ def test_long_rows_with_blocks_of_minus_inf(classes, dtype):
     assert not np.take_along_axis(gone, y[:, None], 1).any()
     soft = np.where(gone, 0, np.random.default_rng(1).random(x.shape)).astype(dtype)
     # Where a target is at -inf the loss is infinite and the gradient is not.
-    lost = y.copy()
+    lost, soft_lost = y.copy(), soft.copy()
     lost[[0, 1, 6]] = 5, 6, 4
+    soft_lost[[0, 1, 3], [5, 6, classes - 1]] = 0.5
     options = {
         "class_weight": np.linspace(0.5, 2, classes),
         "sample_weight": np.linspace(0.5, 2, 12),
         "z_loss": 0.01,
     }
-    for targets, more in ((y, {}), (lost, {}), (y, options), (soft, {}), (soft, options)):
+    for targets, more in ((y, {}), (lost, {}), (y, options), (soft, options), (soft_lost, {})):
         for reduction in ("mean", "none"):
             # The sums run over as many as 12,001 classes.
             check(x, targets, off=2 * OFF, reduction=reduction, **more)
