@@ -366,6 +366,15 @@ def test_long_rows_with_blocks_of_minus_inf(classes, dtype):
             check(x, targets, off=2 * OFF, reduction=reduction, **more)
 
 
+def test_long_rows_with_huge_logits_in_some_block(dtype):
+    x = np.random.default_rng(0).normal(0, 3, (4, 10_000))
+    x[0, 9000], x[1, 5000:], x[2, :3000], x[3, 7000] = 1e14, -1e14, 1e15, -1e30
+    y = np.array([9000, 3, 8000, 7000])
+    for t in (y, np.random.default_rng(1).random(x.shape).astype(dtype)):
+        for smoothing in (0, 0.1):
+            check(x.astype(dtype), t, off=2 * OFF, label_smoothing=smoothing, reduction="none")
+
+
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
 @pytest.mark.parametrize("smoothing", [0, 0.1])
 def test_rows_of_one_class(smoothing, soft, dtype):
