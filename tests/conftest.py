@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -37,3 +38,8 @@ def default_threads():
     """Gives the threads back to the default rule after a test that changes them itself."""
     yield
     fastlogits.set_num_threads(None)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return np.dtype(request.param)

@@ -5,6 +5,8 @@ from the stored values of the input: with the 64 significant bits of x86 its own
 thousandths of a unit in the last place of float64.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 WIDE = np.longdouble
@@ -35,10 +37,8 @@ class Rows:
             low = np.where(np.isfinite(low), low, 0)
             self.diff = (diff + low) / t
             self.exps = np.exp(diff / t) * (1 + low / t)
-            where = np.argmax(x, axis=-1)[..., None]
-            others = self.exps.copy()
-            np.put_along_axis(others, where, 0, axis=-1)
-            self.rest = others.sum(axis=-1)
+            self.is_top = np.arange(x.shape[-1]) == np.argmax(x, axis=-1)[..., None]
+            self.rest = np.where(self.is_top, 0, self.exps).sum(axis=-1)
             # A largest logit that is not finite leaves no finite difference to go on.
             self.bad = ~np.isfinite(self.largest)
             self.t = t
@@ -47,6 +47,12 @@ class Rows:
         with np.errstate(all="ignore"):
             p = self.exps / (1 + self.rest)[..., None]
         return np.where(self.bad[..., None], np.nan, p)
+
+    def one_minus_softmax(self):
+        """With all its digits also where the probability is nearly 1."""
+        with np.errstate(all="ignore"):
+            q = np.where(self.is_top, (self.rest / (1 + self.rest))[..., None], 1 - self.softmax())
+        return np.where(self.bad[..., None], np.nan, q)
 
     def log_softmax(self):
         with np.errstate(all="ignore"):
@@ -78,6 +84,72 @@ def logsumexp(x):
 
 def cross_entropy(x, targets):
     return Rows(x).cross_entropy(targets)
+
+
+class Loss(NamedTuple):
+    """Exact results, and the sums of the magnitudes of the terms that each is made of."""
+
+    value: np.ndarray
+    grad: np.ndarray
+    value_terms: np.ndarray
+    grad_terms: np.ndarray
+
+
+def loss(
+    logits,
+    targets,
+    *,
+    axis=-1,
+    class_weight=None,
+    sample_weight=None,
+    ignore_index=-100,
+    label_smoothing=0.0,
+    z_loss=0.0,
+    reduction="mean",
+):
+    """Cross-entropy with all its options, of class indices or soft targets, and its gradient."""
+    x = np.moveaxis(np.asarray(logits), axis, -1)
+    targets = np.asarray(targets)
+    classes = x.shape[-1]
+    w = np.ones(classes, WIDE) if class_weight is None else np.asarray(class_weight, WIDE)
+    s = np.ones(x.shape[:-1], WIDE) if sample_weight is None else np.asarray(sample_weight, WIDE)
+    if targets.dtype.kind == "f":
+        t = np.moveaxis(targets, axis, -1).astype(WIDE)
+        counts, w_label = np.ones(s.shape, bool), np.ones(s.shape, WIDE)
+    else:
+        counts = np.asarray(targets != ignore_index)
+        y = np.where(counts, targets, 0).astype(np.intp)
+        t, w_label = np.arange(classes) == y[..., None], w[y]
+    # The loss is the sum of -a log p and z lse**2; its gradient sum(a) p - a + 2 z lse p.
+    a = w * ((1 - WIDE(label_smoothing)) * t + WIDE(label_smoothing) / classes)
+    z = w_label * WIDE(z_loss)
+    rows = Rows(x)
+    p, lse = rows.softmax(), rows.logsumexp()
+    with np.errstate(all="ignore"):
+        size = np.abs(rows.largest) + np.log1p(rows.rest)  # what lse is added up from
+        # A coefficient of 0 beside a logit of -inf adds nothing.
+        value = np.where((a == 0) & (x == -np.inf), 0, -a * rows.log_softmax()).sum(axis=-1)
+        value, value_terms = value + z * lse**2, value + z * size**2
+        # Where p may be nearly 1, sum(a) p - a is the a of the others - sum(a) (1 - p).
+        total = a.sum(axis=-1, keepdims=True)
+        others = np.where(rows.is_top, 0, a).sum(axis=-1, keepdims=True)
+        grad = np.where(rows.is_top, others - total * rows.one_minus_softmax(), total * p - a)
+        grad = grad + (2 * z * lse)[..., None] * p
+        grad_terms = (total + (2 * z * size)[..., None]) * p + a
+        value, value_terms = (np.where(counts, s * v, 0) for v in (value, value_terms))
+        weight = np.where(counts, s * w_label, 0).sum()
+        s, counts = s[..., None], counts[..., None]
+        grad, grad_terms = (np.where(counts, s * g, 0) for g in (grad, grad_terms))
+        if reduction != "none":
+            value, value_terms = value.sum(), value_terms.sum()
+        if reduction == "mean" and weight == 0:
+            # Also where rows that weigh 0 have a loss, with smoothing.
+            value, grad, grad_terms = WIDE("nan"), np.zeros_like(grad), np.zeros_like(grad)
+        elif reduction == "mean":
+            value, grad = value / weight, grad / weight
+            value_terms, grad_terms = value_terms / weight, grad_terms / weight
+    grad, grad_terms = (np.moveaxis(g, -1, axis) for g in (grad, grad_terms))
+    return Loss(value, grad, value_terms, grad_terms)
 
 
 def sigmoid(x):

@@ -1,12 +1,13 @@
 """Every wrong argument: the type of the error, the argument's name in it, and nothing written."""
 
+import itertools
 import re
 
 import numpy as np
 import pytest
 
 import fastlogits
-from fastlogits import cross_entropy
+from fastlogits import cross_entropy, cross_entropy_value_and_grad, softmax_grad_hess
 
 ROWS = ["softmax", "log_softmax", "logsumexp"]
 ELEMENTS = ["sigmoid", "log_sigmoid", "softplus"]
@@ -60,20 +61,12 @@ def test_wrong_kind_of_array(op, kind):
     assert (out == 7).all()
 
 
-@pytest.mark.parametrize("kind", WRONG_ARRAYS)
-def test_wrong_kind_of_logits(kind):
-    with refused(TypeError, "logits"):
-        cross_entropy(WRONG_ARRAYS[kind], [0, 1, 2])
-
-
 @pytest.mark.parametrize("op", ROWS + ELEMENTS)
 def test_sparse_array(op):
     sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
     for kind in (sparse.csr_array, sparse.csr_matrix, sparse.coo_array):
         with refused(TypeError, "x"):
             getattr(fastlogits, op)(kind(X))
-        with refused(TypeError, "logits"):
-            cross_entropy(kind(X), [0, 1, 2])
 
 
 def test_tensor_that_requires_a_gradient():
@@ -82,8 +75,6 @@ def test_tensor_that_requires_a_gradient():
     for op in ROWS + ELEMENTS:
         with refused(TypeError, "x"):
             getattr(fastlogits, op)(tensor)
-    with refused(TypeError, "logits"):
-        cross_entropy(tensor, [0, 1, 2])
 
 
 @pytest.mark.parametrize("op", ROWS + ELEMENTS)
@@ -128,12 +119,6 @@ def test_wrong_axis(op, axis, error):
         with refused(error, "axis"):
             getattr(fastlogits, op)(X, axis=axis, **more)
     assert (out == 7).all()
-
-
-@pytest.mark.parametrize("axis", [2, -3, 2**40, 1.0, "1"])
-def test_wrong_axis_of_a_loss(axis):
-    with refused(AxisError if isinstance(axis, int) else TypeError, "axis"):
-        cross_entropy(X, [0, 1, 2], axis=axis)
 
 
 @pytest.mark.parametrize("axis", [2**63, 2**100, -(2**70)])
@@ -264,128 +249,229 @@ def test_options_are_keyword_only(op):
         getattr(fastlogits, op)()
     with pytest.raises(TypeError):
         getattr(fastlogits, op)(X, no_such_option=1)
-    with pytest.raises(TypeError):
-        cross_entropy(X, [0, 1, 2], -1)
-    with pytest.raises(TypeError):
-        cross_entropy(X)
 
 
-BIG = 200
+# --- Losses ---
+
+LOSSES = [cross_entropy, cross_entropy_value_and_grad, softmax_grad_hess]
+Y, SOFT = [0, 1, 2], np.full((3, 4), 0.25)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def wrong_weights(n):
+    ones = np.ones(n - 1)
+    ends = [-1e-300, -np.inf, np.nan, np.float32(np.nan), np.float16(np.nan)]
+    shapes = [n + 1, n - 1, 1, (), 0, (n, 1), (1, n), (3, 4)]
+    masked = np.ma.masked_array(np.ones(n), np.arange(n) == 1)
+    values = [np.append(ones.astype(np.result_type(end)), end) for end in ends]
+    values += [np.r_[np.nan, ones], np.r_[1 : n - 1, -1, 0], 1.0, [[1.0], [1.0, 2.0]]]
+    types = ["c16", "O", "U", "M8[s]"]
+    return {
+        ValueError: values + [np.ones(shape) for shape in shapes],
+        TypeError: [*(np.ones(n, int).astype(t) for t in types), "balanced", {0: 1.0}, masked],
+    }
+
+
+NO_NUMBERS = [None, "0.1", 1j, [0.1], (0.1,), np.ones(3), {}, b"0.1"]
+BELOW_0 = [-0.1, -1e-300, np.nan, np.inf, -np.inf, np.float32(-1), -(10**400)]
+WRONG = {
+    "logits": {
+        TypeError: list(WRONG_ARRAYS.values()),
+        ValueError: [1.0, X[:, :0], np.zeros(0), np.zeros((0, 0)), np.zeros((2, 3, 0))],
+    },
+    "axis": {AxisError: [2, -3, 2**40], TypeError: [1.0, "1", None, (1,)]},
+    "targets": {
+        TypeError: [
+            [0.0, 1.0, 2.0],
+            np.zeros(3, np.float32),
+            [True, False, True],
+            ["0", "1", "2"],
+            [0, None, 2],
+            [0j, 1j, 2j],
+            SOFT + 0j,
+            np.zeros(3, "M8[s]"),
+            np.ma.masked_array(Y, [False, True, False]),
+            None,
+        ],
+        ValueError: [np.zeros(shape, int) for shape in [(), 1, 2, 4, (3, 1), (1, 3), (3, 4), 0]],
+    },
+    "soft targets": {
+        TypeError: [np.ma.masked_array(SOFT, X > 0), SOFT.astype(np.longdouble)],
+        ValueError: [np.zeros((3, 5)), SOFT[:2], SOFT[:1], SOFT.T, SOFT[0]],
+    },
+    "labels": {TypeError: [SOFT]},
+    "class_weight": wrong_weights(4),
+    "sample_weight": wrong_weights(3),
+    "ignore_index": {
+        TypeError: [1.0, "1", None, 1j, [1]],
+        ValueError: [2**63, 2**64 + 1, -(2**64) + 1, 2**100],
+    },
+    "label_smoothing": {ValueError: [*BELOW_0, 1.0000001, 2, 10**400], TypeError: NO_NUMBERS},
+    "z_loss": {ValueError: [*BELOW_0, 10**400], TypeError: NO_NUMBERS},
+    "reduction": {ValueError: ["average", "", "Mean", "mean\0", None, 0, b"mean"]},
+    "hess_scale": {ValueError: [*BELOW_0, 0, 10**400], TypeError: NO_NUMBERS},
+}
+
+
 @pytest.mark.parametrize(
-    ("dtype", "label"),
+    ("argument", "error", "value"),
     [
-        ("i8", -1),
-        ("i1", -1),
-        ("i8", BIG),
-        ("u1", BIG),
-        ("i4", BIG),
-        ("i8", -99),
-        ("i8", -101),
-        ("i8", 2**32),
-        ("i8", 2**32 + 1),
-        ("i8", -(2**32)),
-        ("i8", 2**63 - 1),
-        ("i8", -(2**63)),
-        ("u4", 2**32 - 1),
-        ("u4", 2**32 - 100),  # -100 in 32 bits
-        ("u2", 2**16 - 100),
-        ("u8", 2**63),
-        ("u8", 2**64 - 1),
-        ("u8", 2**64 - 100),  # -100 in 64 bits
+        pytest.param(name, error, value, id=f"{name}-{error.__name__}-{i}")
+        for name, errors in WRONG.items()
+        for error, values in errors.items()
+        for i, value in enumerate(values)
     ],
 )
-def test_label_out_of_range(dtype, label, reduction):
-    x = np.zeros((9, BIG))
-    targets = np.arange(9).astype(dtype)
-    targets[6] = label
-    with refused(IndexError, "targets", 6, label):
-        cross_entropy(x, targets, reduction=reduction)
+def test_wrong_argument_of_a_loss(argument, error, value):
+    name = argument.split()[-1]
+    for targets in (Y, SOFT) if name not in ("labels", "hess_scale") else ():
+        arguments = {"logits": X, "targets": targets, name: value}
+        out = np.full(X.shape, 7.0)
+        with refused(error, name):
+            cross_entropy(**arguments)
+        with refused(error, name):
+            cross_entropy_value_and_grad(**arguments)
+        with refused(error, name):
+            cross_entropy_value_and_grad(**arguments, out=out)
+        assert (out == 7).all()
+        if name != "logits":
+            arguments["logits"] = out
+            with refused(error, name):
+                cross_entropy_value_and_grad(**arguments, out=out)
+            assert (out == 7).all()
+    if name in ("logits", "targets", "labels", "sample_weight", "hess_scale"):
+        arguments = {"logits": X, "labels": Y, name.replace("targets", "labels"): value}
+        wrong = (TypeError, ValueError) if argument == "soft targets" else error
+        with refused(wrong, name.replace("targets", "labels")):
+            softmax_grad_hess(**arguments)
 
 
-@pytest.mark.parametrize("dtype", ["i8", "u8", "i1", "u1"])
-def test_label_just_out_of_range_of_few_classes(dtype):
-    for classes in (1, 2, 3, 32, 33, 100):
-        for rows in (1, 7, 1000):
-            for place in {0, rows // 2, rows - 1}:
+def refuse_label(place, label, x, targets, **options):
+    for function in (cross_entropy, cross_entropy_value_and_grad):
+        with refused(IndexError, f"targets[{place}]", label):
+            function(x, targets, **options)
+    if not options:
+        with refused(IndexError, f"labels[{place}]", label):
+            softmax_grad_hess(x, targets)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "labels"),
+    [
+        ("i8", [-1, 200, -99, -101, 2**32, 2**32 + 1, -(2**32), 2**63 - 1, -(2**63)]),
+        ("i1", [-1]),
+        ("u1", [200]),
+        ("i4", [200]),
+        ("u2", [2**16 - 100]),
+        ("u4", [2**32 - 1, 2**32 - 100]),  # -100 in 32 bits
+        ("u8", [2**63, 2**64 - 1, 2**64 - 100]),  # -100 in 64 bits
+    ],
+)
+def test_label_out_of_range(dtype, labels):
+    for label in labels:
+        targets = np.arange(9).astype(dtype)
+        targets[6] = label
+        for options in ({}, {"reduction": "sum"}, {"reduction": "none"}):
+            refuse_label(6, label, np.zeros((9, 200)), targets, **options)
+
+
+def test_label_just_out_of_range():
+    for classes, rows in itertools.product((1, 2, 3, 32, 33, 100), (1, 7, 1000)):
+        for place in {0, rows // 2, rows - 1}:
+            for dtype in ("i8", "u8", "i1", "u1"):
                 targets = np.zeros(rows, dtype)
                 targets[place] = classes
-                with refused(IndexError, "targets", place, classes):
-                    cross_entropy(np.zeros((rows, classes), np.float32), targets)
+                refuse_label(place, classes, np.zeros((rows, classes), "f4"), targets)
 
 
-def test_first_label_out_of_range_is_named_whatever_the_threads(threads):
-    targets = np.zeros(50_000, int)
-    targets[[31_234, 40_000, 49_999]] = -7, 11, 12
-    with refused(IndexError, "targets", 31_234, -7):
-        cross_entropy(np.zeros((50_000, 10), np.float32), targets)
+def test_label_beside_those_that_are_ignored():
+    refuse_label(2, 9, X, [0, 7, 9], ignore_index=7)
+    refuse_label(2, -100, X, [0, 1, -100], ignore_index=1)
+    with refused(IndexError, "labels", 2, -100):
+        softmax_grad_hess(X, [0, 1, -100])
+
+
+@pytest.mark.parametrize("label", [2**63, 2**64 - 1, 2**64, -(2**63) - 1])
+def test_label_in_a_list_beyond_any_integer_dtype(label):
+    refuse_label(1, label, X, [0, label, 1])
 
 
 def test_label_out_of_range_is_placed_in_all_dimensions():
     targets = np.zeros((4, 5), int)
     targets[2, 3] = 17
-    with refused(IndexError, "targets", "2, 3", 17):
-        cross_entropy(np.zeros((4, 5, 6)), targets)
-    with refused(IndexError, "targets", "2, 3", 17):
-        cross_entropy(np.zeros((4, 6, 5)), targets, axis=1)
+    refuse_label("2, 3", 17, np.zeros((4, 5, 6)), targets)
+    for axis, shape in ((1, (4, 6, 5)), (0, (6, 4, 5))):
+        refuse_label("2, 3", 17, np.zeros(shape), targets, axis=axis)
 
 
-@pytest.mark.parametrize(
-    "targets",
-    [
-        [0.0, 1.0, 2.0],
-        np.zeros(3, np.float32),
-        [0, 1, None],
-        ["0", "1", "2"],
-        [0j, 1j, 2j],
-        [True, False, True],
-        np.ma.masked_array([0, 1, 2], [False, True, False]),
-        np.zeros(3, "datetime64[s]"),
-        None,
-    ],
-    ids=str,
-)
-def test_wrong_kind_of_targets(targets):
-    with refused(TypeError, "targets"):
-        cross_entropy(X, targets)
+def test_first_label_out_of_range_is_named_and_nothing_written(threads):
+    targets = np.zeros(50_000, int)
+    targets[[31_234, 40_000, 49_999]] = -7, 11, 12
+    x = np.full((50_000, 10), 7, np.float32)
+    refuse_label(31_234, -7, x, targets)
+    with refused(IndexError, "targets", 31_234, -7):
+        cross_entropy_value_and_grad(x, targets, out=x)
+    assert (x == 7).all()
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (2,), (4,), (3, 1), (1, 3), (3, 4), (0,)])
-def test_wrong_shape_of_targets(shape):
-    with refused(ValueError, "targets", shape, (3,)):
-        cross_entropy(X, np.zeros(shape, int))
+def test_wrong_weight_among_many_is_found():
+    x, targets = np.full((20_000, 10), 7.0), np.zeros(20_000, int)
+    for place, bad in itertools.product((0, 12_345, 19_999), (-1, np.nan)):
+        s = np.ones(20_000)
+        s[place] = bad
+        with refused(ValueError, f"sample_weight[{place}]"):
+            cross_entropy_value_and_grad(x, targets, sample_weight=s, out=x)
+        with refused(ValueError, f"sample_weight[{place}]"):
+            softmax_grad_hess(x, targets, sample_weight=s)
+    assert (x == 7).all()
+    with refused(ValueError, "sample_weight"):
+        cross_entropy(X, [0, -100, 1], sample_weight=[1.0, np.nan, 1.0])
 
 
-def test_scalar_logits_have_no_classes_to_choose_from():
-    with pytest.raises((ValueError, IndexError), match=r"logits|axis"):
-        cross_entropy(1.0, np.zeros((1, 1), int))
+@pytest.mark.parametrize("targets", [Y, SOFT], ids=["hard", "soft"])
+@pytest.mark.parametrize("kind", wrong_outs("softmax"))
+def test_wrong_out_of_a_loss(kind, targets):
+    out, error = wrong_outs("softmax")[kind]
+    with refused(error, "out"):
+        cross_entropy_value_and_grad(X, targets, out=out)
+    assert np.all(np.asarray(out) == 7) or error is TypeError
 
 
-@pytest.mark.parametrize("reduction", ["average", "", "Mean", "mean\0", None, 0, b"mean"])
-def test_wrong_reduction(reduction):
-    with refused(ValueError, "reduction"):
-        cross_entropy(X, [0, 1, 2], reduction=reduction)
+def test_wrong_out_of_a_loss_names_what_was_expected_and_what_came():
+    with refused(ValueError, "out", "(3, 4)", "(5, 4)"):
+        cross_entropy_value_and_grad(X, Y, out=np.empty((5, 4)))
+    for logits, out in (("f4", "f8"), ("f8", "f4"), ("f2", "f4"), ("i8", "f4")):
+        with refused(ValueError, "out", np.dtype(out)):
+            cross_entropy_value_and_grad(X.astype(logits), Y, out=np.empty((3, 4), out))
 
 
-@pytest.mark.parametrize("ignore_index", [1.0, "1", None, 1j, [1]])
-def test_wrong_ignore_index(ignore_index):
-    with refused(TypeError, "ignore_index"):
-        cross_entropy(X, [0, 1, 2], ignore_index=ignore_index)
+def test_options_of_losses_are_keyword_only():
+    for function in LOSSES:
+        for arguments, options in (((X,), {}), ((X, Y, -1), {}), ((X, Y), {"no_such_option": 1})):
+            with pytest.raises(TypeError):
+                function(*arguments, **options)
+    for function in (cross_entropy, softmax_grad_hess):
+        with pytest.raises(TypeError):
+            function(X, Y, out=np.empty((3, 4)))
 
 
-@pytest.mark.parametrize("label", [2**63, 2**64 - 1, 2**64, -(2**63) - 1])
-def test_label_in_a_list_beyond_any_integer_dtype(label):
-    with refused(IndexError, "targets[1]", str(label)):
-        cross_entropy(X, [0, label, 1])
+def test_losses_refuse_sparse_arrays():
+    sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
+    for kind in (sparse.csr_array, sparse.csr_matrix, sparse.coo_array):
+        for function in LOSSES:
+            with refused(TypeError, "logits"):
+                function(kind(X), Y)
 
 
-def test_scores_refuse_a_tensor_that_requires_a_gradient():
+def test_losses_and_scores_refuse_tensors_that_require_a_gradient():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    tensor = torch.zeros((3, 4), requires_grad=True)
-    with refused(TypeError, "logits"):
-        fastlogits.metrics.score(tensor, [0, 1, 2])
+    tensor = torch.ones(3, 4, requires_grad=True)
+    for function in (*LOSSES, fastlogits.metrics.score):
+        with refused(TypeError, "logits"):
+            function(tensor, Y)
+    with refused(TypeError, "targets"):
+        cross_entropy(X, tensor)
+    with refused(TypeError, "class_weight"):
+        cross_entropy(X, Y, class_weight=tensor[0])
     with refused(TypeError, "x"):
         fastlogits.special.softmax(tensor)
 

@@ -10,11 +10,6 @@ FUNCTIONS = [sigmoid, log_sigmoid, softplus]
 pytestmark = pytest.mark.usefixtures("isa")
 
 
-@pytest.fixture(params=["float32", "float64"])
-def dtype(request):
-    return np.dtype(request.param)
-
-
 @pytest.fixture
 def x(dtype):
     return np.random.default_rng(0).normal(0, 10, 3001).astype(dtype)

@@ -14,11 +14,6 @@ SIZES = [2, 3, 7, 8, 16, 31, 32, 33, 63, 64, 65, 70, 256, 1000, 4097, 20_000]
 pytestmark = pytest.mark.usefixtures("isa")
 
 
-@pytest.fixture(params=["float32", "float64"])
-def dtype(request):
-    return np.dtype(request.param)
-
-
 def losses(x, targets):
     return cross_entropy(x, targets, reduction="none")
 
