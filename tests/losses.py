@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import reference
+from checks import assert_near, bits, frozen
 from hypothesis import strategies as st
 
 import fastlogits
@@ -20,20 +21,6 @@ SIZES = [(35, 1), (35, 3), (12, 10), (9, 33), (7, 300), (3, 5000)]
 # multiply, by half an eps at most; sums over the classes and the rows add another rounding, since
 # they are spread over lanes or taken in float64. Twice what thousands of examples have shown.
 OFF = 5
-
-
-def bits(*arrays):
-    """Digests of the bytes of arrays in C order, every NaN being the same one."""
-
-    def one_nan(a):
-        return np.where(np.isnan(a), a.dtype.type(np.nan), a) if a.dtype.kind == "f" else a
-
-    return tuple(hash(one_nan(np.asarray(a)).tobytes()) for a in arrays)
-
-
-def frozen(a):
-    a.setflags(write=False)
-    return a
 
 
 def everywhere(function, *arguments, **options):
@@ -72,23 +59,6 @@ def evaluate(x, targets, **options):
     results = everywhere(call)
     assert bits(*inputs) == before
     return results
-
-
-def assert_near(got, want, terms, eps):
-    """Whether each result is within `eps` of the magnitudes of its terms from the exact one.
-
-    Below the smallest normal number results may be flushed to zero, before they are weighted.
-    """
-    got, want = np.asarray(got), np.asarray(want)
-    assert got.shape == want.shape
-    finite = np.isfinite(want)
-    np.testing.assert_array_equal(got[~finite], want[~finite].astype(got.dtype))
-    if not reference.wide_enough(got.dtype):
-        return
-    floor = 1e6 * reference.WIDE(np.finfo(got.dtype).smallest_normal)
-    error = np.abs(got[finite].astype(reference.WIDE) - want[finite])
-    limit = eps * np.finfo(got.dtype).eps * np.asarray(terms)[finite] + floor
-    assert np.all(error <= limit), f"{float(np.max(error / limit))} times the limit"
 
 
 def check(x, targets, *, off=OFF, **options):

@@ -1,10 +1,10 @@
 """Every wrong argument: the type of the error, the argument's name in it, and nothing written."""
 
 import itertools
-import re
 
 import numpy as np
 import pytest
+from checks import frozen, refused
 
 import fastlogits
 from fastlogits import cross_entropy, cross_entropy_value_and_grad, softmax_grad_hess
@@ -16,19 +16,8 @@ AxisError = np.exceptions.AxisError
 X = np.arange(12.0).reshape(3, 4)
 
 
-def refused(error, *said):
-    """A context in which `error` must be raised with each of `said` as a word of its message."""
-    pattern = "".join(rf"(?=.*(?<!\w){re.escape(str(word))}(?!\w))" for word in said)
-    return pytest.raises(error, match=f"(?s){pattern}")
-
-
 def result_shape(op):
     return X.shape[:-1] if op == "logsumexp" else X.shape
-
-
-def frozen(a):
-    a.setflags(write=False)
-    return a
 
 
 # Arrays that no function takes; TypeError in each.

@@ -3,19 +3,10 @@
 import numpy as np
 import pytest
 import reference
+from checks import assert_near, bits
 from hypothesis import given
 from hypothesis import strategies as st
-from losses import (
-    OFF,
-    SIZES,
-    assert_near,
-    bits,
-    everywhere,
-    example,
-    finite_example,
-    layouts,
-    problems,
-)
+from losses import OFF, SIZES, everywhere, example, finite_example, layouts, problems
 
 import fastlogits
 from fastlogits import softmax_grad_hess

@@ -5,13 +5,12 @@ import itertools
 import numpy as np
 import pytest
 import reference
+from checks import assert_near, bits
 from hypothesis import given
 from losses import (
     CASES,
     OFF,
     REDUCTIONS,
-    assert_near,
-    bits,
     check,
     evaluate,
     everywhere,

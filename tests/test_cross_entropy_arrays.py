@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from losses import CASES, INTEGERS, SIZES, bits, evaluate, everywhere, example, layouts, placed
+from checks import bits
+from losses import CASES, INTEGERS, SIZES, evaluate, everywhere, example, layouts, placed
 
 import fastlogits
 from fastlogits import cross_entropy, cross_entropy_value_and_grad, softmax_grad_hess

@@ -2,11 +2,11 @@
 
 import functools
 import math
-import re
 
 import numpy as np
 import pytest
 import reference
+from checks import need_wide, refused
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,11 +129,6 @@ def is_confidence(x, kind, axis=-1):
     assert got.dtype == x.dtype
     if got.size:
         assert np.max(confidence_error(got, x, kind)) <= 1
-
-
-def need_wide(dtype):
-    if not reference.wide_enough(dtype):
-        pytest.skip(f"np.longdouble is not wide enough here to judge {dtype}")
 
 
 # ---------------------------------------------------------------------------------------
@@ -1223,12 +1218,6 @@ def test_no_floating_point_state_is_changed_and_no_warning_given(dtype):
 # ---------------------------------------------------------------------------------------
 # Wrong arguments
 # ---------------------------------------------------------------------------------------
-
-
-def refused(error, *said):
-    """A context in which `error` must be raised with each of `said` as a word of its message."""
-    pattern = "".join(rf"(?=.*(?<!\w){re.escape(str(word))}(?!\w))" for word in said)
-    return pytest.raises(error, match=f"(?s){pattern}")
 
 
 X = np.arange(12.0).reshape(3, 4)
