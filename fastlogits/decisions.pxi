@@ -1,5 +1,5 @@
 # Decisions: included by _core.pyx. Arguments are checked and described here; the comparisons
-# are in src/kernels/decisions.h, the confidences in src/kernels/confidence.h.
+# are in src/kernels/argmax.h and top_k.h, the confidences in confidence.h beside them.
 
 
 cdef cnp.ndarray _comparable(x, str argument):
