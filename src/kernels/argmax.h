@@ -2,8 +2,7 @@
  * The class of the largest logit: comparisons alone, so nothing is rounded.
  */
 
-/* The first of n > 0 numbers that equals `value`, which one of them does; the last, should another
-   thread have changed it. */
+/* The first of n > 0 numbers that equals `value`; the last if none does. */
 FL_INLINE ptrdiff_t NAME(find)(const real *x, ptrdiff_t stride, ptrdiff_t n, real value)
 {
     ptrdiff_t j = 0;
@@ -48,7 +47,8 @@ static ptrdiff_t NAME(argmax_of)(const real *x, ptrdiff_t stride, ptrdiff_t n, r
             begin += j;
         }
     }
-    return begin + NAME(find)(x + begin * stride, stride, n - begin, max);
+    /* No place that is none, should another thread have changed what was found. */
+    return begin < n ? begin + NAME(find)(x + begin * stride, stride, n - begin, max) : n - 1;
 }
 
 /* Rows side by side, one for each lane: the state of a strip stays in the L1 cache. */
