@@ -108,7 +108,7 @@ static void NAME(cross_entropy)(const fl_rows *rows)
                the Hessian is of p itself. */
             const double factor = g * all, size = hess ? 1 : fabs(factor);
             NAME(gradient) by = {
-                .target = NAME(target_of)(rows, i, i, &target),
+                .target = NAME(target_of)(rows, i, &target),
                 .factor = hess         ? factor
                           : factor < 0 ? -1
                                        : 1,

@@ -385,8 +385,7 @@ static void NAME(top_k)(const fl_rows *rows)
     const ptrdiff_t n = rows->n_classes, k = rows->k, stride = rows->x_class;
     /* Few of so many pieces that the threshold is near the k-th number, or of a short row; the same
        on every instruction set, as what is not sorted comes in another order from each way. */
-    const int few =
-        k <= FEW && (4 * k <= n / NAME(piece_length)(n) * (LANES / 4) || n * k <= 2048);
+    const int few = k <= FEW && (4 * k <= n / NAME(piece_length)(n) * (LANES / 4) || n * k <= 2048);
     real buffer[BLOCK];
     for (ptrdiff_t i = 0; i < rows->n_rows; ++i) {
         const real *x = (const real *)rows->x + i * rows->x_row;
