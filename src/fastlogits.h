@@ -45,7 +45,7 @@ typedef struct {
     /* Of decisions: the places of the k first of each row, one row after another; argmax has one.
      */
     ptrdiff_t *indices;
-    ptrdiff_t k; /* at least 1 */
+    ptrdiff_t k;          /* at least 1 */
     int smallest, sorted; /* of top_k: which end comes first; whether the k are in order */
 } fl_rows;
 
