@@ -348,3 +348,46 @@ def test_small_calls_start_no_threads():
         FASTLOGITS_NUM_THREADS="4",
     )
     assert run.stdout.strip() == "0", run.stderr
+
+
+@pytest.mark.parametrize("isa", fastlogits.available_isas())
+def test_calls_fit_into_a_small_stack(isa):
+    """128 KiB is what some systems give a thread; it includes what the interpreter needs."""
+    run = python(
+        """
+        import threading
+        import numpy as np
+        import fastlogits as fl
+
+        x = np.random.default_rng(0).normal(size=(20, 5000))
+        labels = np.arange(20)
+
+        def calls():
+            for a in (x, x.astype("f4"), x[:, :700], x[:, ::7].astype("f4"), x.T.copy().T):
+                soft, weights = np.full_like(a, 0.5), np.ones(a.shape[1])
+                options = {"label_smoothing": 0.1, "class_weight": weights}
+                fl.cross_entropy_value_and_grad(a, labels, **options)
+                fl.cross_entropy_value_and_grad(a, soft)
+                fl.softmax_grad_hess(a, labels)
+                fl.binary_cross_entropy_with_logits_value_and_grad(
+                    a, soft, pos_weight=np.ones((20, 1))
+                )
+                fl.softmax(a, temperature=2)
+                fl.log_softmax(a)
+                fl.argmax(a)
+                fl.top_k(a, 5)
+                fl.top_k(a, 300)
+                for kind in ("max_prob", "margin", "entropy", "energy"):
+                    fl.confidence(a, kind=kind)
+            print("done")
+
+        threading.stack_size(128 * 1024)
+        thread = threading.Thread(target=calls)
+        thread.start()
+        thread.join()
+        """,
+        FASTLOGITS_ISA=isa,
+        FASTLOGITS_NUM_THREADS="1",
+    )
+    assert run.returncode == 0, f"exit status {run.returncode}: {run.stderr}"
+    assert run.stdout == "done\n", run.stderr

@@ -125,7 +125,8 @@ static void NAME(cross_entropy)(const fl_rows *rows)
             const NAME(normaliser) normaliser =
                 NAME(normaliser_of)(inverse, inverse_lo, f.largest[b] * size);
             NAME(finish_softmax)((const real *)rows->x + i * rows->x_row, xs, out, os, n,
-                                 e ? e + b * e_row : NULL, swept + b, &normaliser, &by);
+                                 e ? e + b * e_row : NULL, swept + b, &normaliser, &by, buffer,
+                                 spread);
             if (rows->labels) {
                 const double a = by.target ? (double)NAME(coefficient)(by.target, label) : 0;
                 out[label * os] = (real)(g * ((all - keep) * f.p[b] - keep * f.not_p[b] - a));

@@ -117,13 +117,12 @@ static void NAME(to_gradient)(real *p, ptrdiff_t j, ptrdiff_t n, ptrdiff_t os,
     }
 }
 
-/* The second sweep of one row. `e`: its exponentials, if it has been one block. `gradient`: NULL,
-   or what is to be made of the probabilities. */
+/* The second sweep of one row. `e`: its exponentials, if it has been one block; else the buffers,
+   of BLOCK each, are used. `gradient`: NULL, or what is to be made of the probabilities. */
 static void NAME(finish_softmax)(const real *x, ptrdiff_t xs, real *out, ptrdiff_t os, ptrdiff_t n,
                                  real *e, const NAME(swept) *row, const NAME(normaliser) *by,
-                                 const NAME(gradient) *gradient)
+                                 const NAME(gradient) *gradient, real *in_buffer, real *out_buffer)
 {
-    real in_buffer[BLOCK], out_buffer[BLOCK];
     if (e) {
         NAME(normalise_stored)(e, n, by);
         if (gradient)
@@ -177,7 +176,7 @@ static void NAME(softmax)(const fl_rows *rows)
             }
             const NAME(normaliser) by = NAME(normaliser_of)(inverse[b], inverse_lo[b], largest[b]);
             NAME(finish_softmax)(x + b * rows->x_row, xs, to, os, n, e ? e + b * e_row : NULL,
-                                 swept + b, &by, NULL);
+                                 swept + b, &by, NULL, buffer, spread);
         }
     }
 }
