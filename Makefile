@@ -7,7 +7,10 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 WARNINGS := -std=c11 -O1 -fsyntax-only -Wall -Wextra -Wshadow -Wconversion -Werror
 EXTRAS := .venv/extra-test $(if $(filter-out 0,$(PEERS)),.venv/extra-peers)
 
-.PHONY: demo test lint clean
+# How many commits `make asv` measures.
+COMMITS := 3
+
+.PHONY: demo test lint bench asv asv-check clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two pips at once would spoil the environment.
 .NOTPARALLEL:
@@ -38,8 +41,23 @@ endif
 	# From another folder, to compare the installed core with the installed stub.
 	cd .venv && bin/python -m mypy.stubtest fastlogits._core
 
+# The suite once, on what is installed here; with PEERS=1 beside PyTorch.
+bench: .venv/extra-bench $(EXTRAS)
+	$(BIN)/asv machine --yes
+	$(BIN)/asv run --environment existing:$(BIN)/python --quick --show-stderr
+
+# The suite on each of the last commits, built from source in environments of their own.
+asv: .venv/extra-bench
+	$(BIN)/asv machine --yes
+	$(BIN)/asv run --skip-existing-successful --show-stderr HEAD~$(COMMITS)..HEAD
+	$(BIN)/asv publish
+	@echo "Now: $(BIN)/asv preview"
+
+asv-check: .venv/extra-bench
+	$(BIN)/asv check --environment existing:$(BIN)/python
+
 clean:
-	rm -rf .venv build dist fastlogits-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .asv .venv build dist fastlogits-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/created:

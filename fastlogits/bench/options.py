@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="NAME",
         help=f"any of {', '.join(name for name in LIBRARIES if name != OWN)} (default: all; with "
-        "--quick, all but torch.compile)",
+        "--quick, all but torch.compile; with no NAME, fastlogits alone)",
     )
     parser.add_argument("--rounds", type=_positive, metavar="N", help="turns of each (default: 31)")
     parser.add_argument(

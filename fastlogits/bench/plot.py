@@ -1,6 +1,7 @@
 """A picture of the figures: nanoseconds per element over the shapes, a panel for each operation."""
 
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ matplotlib.use("Agg")  # No display is needed to write a file.
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
+from . import table
 from .cases import Shape
 from .libraries import LIBRARIES, OWN
 from .run import Record
-from .table import heading
 
+_LIMIT_NAME = "memory limit, 1 thread"
 # Colours that the colour-blind tell apart (Okabe and Ito), and a marker each besides.
 _STYLES: dict[str, dict[str, Any]] = {
     OWN: {"color": "#D55E00", "marker": "o", "linewidth": 2.5, "zorder": 5},
@@ -25,28 +28,53 @@ _STYLES: dict[str, dict[str, Any]] = {
     "torch.compile": {"color": "#8FBF3F", "marker": "<"},
     "ONNX Runtime": {"color": "#CC79A7", "marker": "D"},
     "JAX": {"color": "#A07800", "marker": "P"},
+    _LIMIT_NAME: {"color": "#444444", "linestyle": "--", "linewidth": 1.5, "zorder": 4},
 }
-_LIMIT = {"color": "#444444", "linestyle": "--", "linewidth": 1.5, "zorder": 4}
-_WIDTH, _PANEL, _EDGES = 8.0, 2.5, 1.4  # inches; 8 of them are 800 pixels on a page
-_RANK = [*LIBRARIES]
+# 8 inches are 800 pixels on a page; the picture has twice as many.
+_WIDTH, _PANEL, _LABELS, _EDGES = 8.0, 2.2, 1.0, 1.2
+_LABELLED_APART = 4  # Of more panels, each has its own labels of shapes.
+_RANK = [*LIBRARIES, _LIMIT_NAME]
+
+Panels = dict[tuple[Any, ...], list[Record]]
 
 
 def write(path: Path, records: list[Record], machine: dict[str, Any]) -> None:
     """Draw the records and write a PNG file, which never is half a file under that name."""
-    panels: dict[tuple[Any, ...], list[Record]] = {}
+    panels: Panels = {}
     for record in records:
         key = tuple(record[k] for k in ("operation", "dtype", "isa", "threads"))
         panels.setdefault(key, []).append(record)
-    height = _EDGES + _PANEL * len(panels)
+    partial = path.with_name(path.name + ".partial")
+    _figure(panels, _columns(records), table.heading(machine)).savefig(
+        partial, format="png", dpi=200
+    )
+    os.replace(partial, path)
+
+
+def _columns(records: list[Record]) -> list[list[str]]:
+    """The shapes, tiny ones in a column of their own: a call costs them more than its work."""
+    tiny = dict.fromkeys(r["shape"] for r in records if r["to"] == "np.exp")
+    others = dict.fromkeys(r["shape"] for r in records if r["shape"] not in tiny)
+    return [list(shapes) for shapes in (tiny, others) if shapes]
+
+
+def _figure(panels: Panels, columns: list[list[str]], caption: str) -> Figure:
+    each_labelled = len(panels) > _LABELLED_APART
+    height = _EDGES + _PANEL * len(panels) + _LABELS * (len(panels) if each_labelled else 1)
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    every_axes = figure.subplots(len(panels), squeeze=False)[:, 0]
+    grid = figure.subplots(
+        len(panels), len(columns), squeeze=False, width_ratios=[1 + len(c) for c in columns]
+    )
     entries: dict[str, Any] = {}
-    for axes, (key, shown) in zip(every_axes, panels.items(), strict=True):
+    for i, (row, (key, records)) in enumerate(zip(grid, panels.items(), strict=True)):
+        for axes, shapes in zip(row, columns, strict=True):
+            entries |= _draw(axes, records, shapes)
+            _label(axes, shapes if each_labelled or i == len(panels) - 1 else [""] * len(shapes))
         operation, dtype, isa, threads = key
-        entries |= _panel(axes, shown)
         count = "1 thread" if threads == 1 else f"{threads} threads"
-        axes.set_title(f"{operation}, {dtype}, {isa}, {count}", fontsize=10, loc="left")
-    ranked = sorted(entries, key=lambda name: _RANK.index(name) if name in _RANK else len(_RANK))
+        row[0].set_title(f"{operation}, {dtype}, {isa}, {count}", fontsize=10, loc="left")
+        row[0].set_ylabel("ns per element", fontsize=9)
+    ranked = sorted(entries, key=_RANK.index)
     figure.legend(
         [entries[name] for name in ranked],
         ranked,
@@ -55,55 +83,45 @@ def write(path: Path, records: list[Record], machine: dict[str, Any]) -> None:
         frameon=False,
         fontsize=10,
     )
-    figure.supxlabel(_wrapped(heading(machine)), fontsize=8, color="#555555")
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=200)
-    os.replace(partial, path)
+    figure.supxlabel(textwrap.fill(caption, 115), fontsize=8, color="#555555")
+    return figure
 
 
-def _panel(axes: Axes, records: list[Record]) -> dict[str, Any]:
-    """Draw one operation and return what the legend shows."""
-    shapes = list(dict.fromkeys(record["shape"] for record in records))
-    place = {shape: i for i, shape in enumerate(shapes)}
+def _draw(axes: Axes, records: list[Record], shapes: list[str]) -> dict[str, Any]:
+    """Draw one operation over these shapes, and return what the legend shows."""
     lines: dict[str, tuple[list[int], list[float]]] = {}
-    limit = "limit of memory"
     for record in records:
-        name = limit if record["library"] in ("memcpy", "read") else record["library"]
-        if name == "np.exp":  # What a tiny array is measured against: no limit.
-            continue
-        xs, ys = lines.setdefault(name, ([], []))
-        xs.append(place[record["shape"]])
-        ys.append(record["ns_per_element"])
-    drawn = {}
-    for name, (xs, ys) in lines.items():
-        common = {"markersize": 5, "linewidth": 1.2} | _STYLES.get(name, {})
-        style = _LIMIT | {"marker": "_"} if name == limit else common
-        (drawn[name],) = axes.plot(xs, ys, **style)
+        name = _LIMIT_NAME if record["library"] in ("memcpy", "read") else record["library"]
+        # NumPy's exp, which tiny arrays are measured against, is no limit.
+        if name != "np.exp" and record["shape"] in shapes:
+            xs, ys = lines.setdefault(name, ([], []))
+            xs.append(shapes.index(record["shape"]))
+            ys.append(record["ns_per_element"])
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_ylabel("ns per element", fontsize=9)
-    axes.set_xticks(range(len(shapes)), map(_label, shapes), fontsize=8)
-    if len(shapes) > 6:
-        axes.tick_params(axis="x", rotation=40)
-        for label in axes.get_xticklabels():
-            label.set_horizontalalignment("right")
-            label.set_rotation_mode("anchor")
+    axes.tick_params(axis="y", labelsize=8)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    return drawn
+    axes.set_xlim(-0.5, len(shapes) - 0.5)
+    return {name: axes.plot(xs, ys, **_style(name))[0] for name, (xs, ys) in lines.items()}
 
 
-def _label(text: str) -> str:
-    """A shape, its class axis said in words."""
+def _style(name: str) -> dict[str, Any]:
+    return {"markersize": 5, "linewidth": 1.2} | _STYLES[name]
+
+
+def _label(axes: Axes, shapes: list[str]) -> None:
+    axes.set_xticks(range(len(shapes)), map(_words, shapes), fontsize=8)
+    for label in axes.get_xticklabels():
+        label.set(rotation=40, horizontalalignment="right", rotation_mode="anchor")
+
+
+def _words(text: str) -> str:
+    """A shape as people write it, its class axis said in words."""
+    if not text:
+        return ""
     shape = Shape.parse(text)
-    lengths = " × ".join(f"{n:_}".replace("_", " ") for n in shape.lengths)  # noqa: RUF001
-    return lengths if shape.axis == -1 else f"{lengths}\naxis {shape.axis}"
-
-
-def _wrapped(text: str, width: int = 115) -> str:
-    lines = [""]
-    for word in text.split(" "):
-        if len(lines[-1]) + len(word) > width:
-            lines.append("")
-        lines[-1] += word + " "
-    return "\n".join(line.strip() for line in lines)
+    narrow_space = "\u202f"
+    lengths = "\u00d7".join(f"{n:_}".replace("_", narrow_space) for n in shape.lengths)
+    return lengths if shape.axis == -1 else f"{lengths}, axis {shape.axis}"

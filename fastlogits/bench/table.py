@@ -50,9 +50,9 @@ def follow_on_terminal(
     with Progress(console=Console(stderr=not tables), transient=True) as progress:
         task = progress.add_task("measuring", total=count)
         for records in measured:
+            progress.advance(task)
             if tables:
                 progress.console.print(_table(records), "")
-            progress.advance(task)
             yield from records
 
 
@@ -111,6 +111,11 @@ def summary(records: Iterable[Record]) -> list[str]:
 
 def heading(machine: dict[str, Any]) -> str:
     """What the figures were taken on, in a line."""
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    versions = dict(machine["versions"])
+    if "PyTorch" in versions:
+        versions.pop("torch.compile", None)  # It is a part of it.
+    listed = ", ".join(
+        f"{name} {version}".replace(" ", "\u00a0") for name, version in versions.items()
+    )
     cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
-    return f"{machine['cpu']}, {cores}; {versions}"
+    return f"{machine['cpu']}, {cores}; {listed}"
