@@ -5,10 +5,12 @@ BIN := .venv/bin
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
            $(shell find src fastlogits -name __pycache__ -prune -o -print)
 WARNINGS := -std=c11 -O1 -fsyntax-only -Wall -Wextra -Wshadow -Wconversion -Werror
-EXTRAS := .venv/extra-test $(if $(filter-out 0,$(PEERS)),.venv/extra-peers)
+OTHERS := $(if $(filter-out 0,$(PEERS)),.venv/extra-peers)
 
 # How many commits `make asv` measures.
 COMMITS := 3
+# What `make bench` measures: a regular expression.
+BENCH := Usual|Import|Error
 
 .PHONY: demo test lint bench asv asv-check clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -19,7 +21,7 @@ demo: .venv/installed
 	$(BIN)/fastlogits demo
 
 # The script, not `python -m pytest`: that would import the checkout, which has no compiled core.
-test: $(EXTRAS)
+test: .venv/extra-test $(OTHERS)
 	$(BIN)/pytest tests
 
 lint: .venv/extra-lint
@@ -41,15 +43,15 @@ endif
 	# From another folder, to compare the installed core with the installed stub.
 	cd .venv && bin/python -m mypy.stubtest fastlogits._core
 
-# The suite once, on what is installed here; with PEERS=1 beside PyTorch.
-bench: .venv/extra-bench $(EXTRAS)
+# A part of the suite, on what is installed here; with PEERS=1 beside PyTorch.
+bench: .venv/extra-bench $(OTHERS)
 	$(BIN)/asv machine --yes
-	$(BIN)/asv run --environment existing:$(BIN)/python --quick --show-stderr
+	$(BIN)/asv run --environment existing:$(BIN)/python --bench "$(BENCH)"
 
 # The suite on each of the last commits, built from source in environments of their own.
 asv: .venv/extra-bench
 	$(BIN)/asv machine --yes
-	$(BIN)/asv run --skip-existing-successful --show-stderr HEAD~$(COMMITS)..HEAD
+	$(BIN)/asv run --skip-existing-successful HEAD~$(COMMITS)..HEAD
 	$(BIN)/asv publish
 	@echo "Now: $(BIN)/asv preview"
 

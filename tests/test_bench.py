@@ -1,12 +1,15 @@
 """`fastlogits bench`: the figures are of the same work, and arrive where they should."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+import fastlogits
 from fastlogits.bench import cases, targets, timing
 from fastlogits.bench.cases import Data, Shape
 from fastlogits.bench.libraries import LIBRARIES, OWN
@@ -117,12 +120,42 @@ def test_plain_lines(tmp_path):
     done = bench(*FAST, "--library", "NumPy", "--threads", 1, 2, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert "fastlogits" in lines[0]
+    assert f"; {fastlogits.get_isa()}; 1 thread and 2 threads; fastlogits" in lines[0]
     assert f"NumPy {np.__version__}" in lines[0]
     measured = [line for line in lines if " ns " in line]
     assert len(measured) == 2 * 2 * 3
     assert all("4x12" in line and " x np.exp [" in line for line in measured)
     assert any(line.startswith("NumPy: ") and "geometric mean" in line for line in lines)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX terminal")
+def test_terminal_gets_tables(tmp_path):
+    pytest.importorskip("rich", reason="tables and progress bars need rich")
+    import pty
+
+    controller, terminal = pty.openpty()
+    code = "from fastlogits.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code, "bench", *FAST, "--library", "NumPy"],
+        cwd=tmp_path,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        while chunk := os.read(controller, 4096):
+            shown += chunk
+    except OSError:  # Linux says so, and not with an empty read, when the other end is closed.
+        pass
+    os.close(controller)
+    assert process.wait(timeout=60) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())  # Without colours.
+    assert "measuring" in text
+    assert "softmax, 4x12, float32" in text
+    assert text.count("│ fastlogits │") == 2
+    assert text.count("│ NumPy ") == 2
 
 
 def test_json(tmp_path):
@@ -161,7 +194,7 @@ def test_check(limit, status, word, tmp_path):
     assert (done.returncode, done.stderr) == (status, "")
     measured = [line for line in done.stdout.splitlines() if " ns " in line]
     assert [word in line for line in measured] == [False, True] * 2
-    assert ("targets missed: 2" in done.stdout) == bool(status)
+    assert f"targets: {0 if status else 2} met, {2 if status else 0} missed\n" in done.stdout
     if status:  # A target is no more than said where nobody asks for a check.
         assert bench(*FAST, "--library", cwd=tmp_path, before=before).returncode == 0
 

@@ -102,7 +102,7 @@ class Data:
         self.out: NDArray[Any] = np.full_like(self.x, 1)
 
     @staticmethod
-    def _rng(seed: int) -> np.random.Generator:
+    def _rng(seed: int) -> "np.random.Generator":  # In quotes: its import takes a while.
         return np.random.default_rng(seed)
 
     def row(self, array: NDArray[Any]) -> NDArray[Any]:

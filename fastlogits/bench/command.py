@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TextIO
 
 import fastlogits
 from fastlogits.cli import CommandError
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     todo = _cases(arguments)
     libraries, missing = _libraries(arguments)
     runner = Runner(libraries, arguments.rounds or (5 if arguments.quick else 31))
-    found = machine.describe(libraries)
+    found = machine.describe(libraries, [c.isa for c in todo], [c.threads for c in todo])
     said = sys.stderr if to_stdout else sys.stdout
     print(table.heading(found), file=said)
     measured = runner.run(todo)
@@ -35,23 +36,33 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         following = table.follow(measured, None if to_stdout else said)
     records = list(following)
-    notes = runner.notes + [f"not installed, not measured: {name}" for name in missing]
-    misses = sum(map(table.missed, records))
-    notes += [f"targets missed: {misses}"] if misses else []
-    for note in table.summary(records) + notes:
-        print(note, file=said)
+    _print_notes(records, runner.notes, missing, said)
     if arguments.json:
         _write_json(arguments.json, {"machine": found, "missing": missing, "results": records})
     if arguments.plot:
         from .plot import write
 
         write(arguments.plot, records, found)
-    return 1 if arguments.check and misses else 0
+    return 1 if arguments.check and any(map(table.missed, records)) else 0
+
+
+def _print_notes(records: list[Record], notes: list[str], missing: list[str], out: TextIO) -> None:
+    """Print what there is to say at the end.
+
+    How the libraries compare, what they could not do, which were missing, and the targets.
+    """
+    lines = table.summary(records) + notes
+    lines += [f"not installed, not measured: {name}" for name in missing]
+    aims = sum(record["target"] is not None for record in records)
+    misses = sum(map(table.missed, records))
+    lines += [f"targets: {aims - misses} met, {misses} missed"] if aims else []
+    for line in lines:
+        print(line, file=out)
 
 
 def _cases(arguments: argparse.Namespace) -> list[Case]:
     isas = arguments.isa or [fastlogits.get_isa()]
-    shapes = arguments.shape or [*(QUICK if arguments.quick else SHAPES)]
+    shapes = [*(arguments.shape or (QUICK if arguments.quick else SHAPES))]
     if arguments.full:
         shapes += [shape for shape in LARGE if shape not in shapes]
     operations = arguments.operation or list(OPERATIONS)

@@ -1,7 +1,6 @@
 """The libraries that take part, and which of them are installed."""
 
 import importlib
-import importlib.metadata
 from dataclasses import dataclass
 
 from .arrays import Prepare
@@ -21,7 +20,9 @@ class Library:
 
     def version(self) -> str:
         """The version of the library's own package."""
-        return importlib.metadata.version(self.packages[0])
+        from importlib.metadata import version  # It takes long, and every command imports this.
+
+        return version(self.packages[0])
 
     def prepare(self) -> Prepare:
         """The function that prepares its calls."""

@@ -11,8 +11,10 @@ from fastlogits.config import config_dict
 from .libraries import LIBRARIES
 
 
-def describe(libraries: Iterable[str]) -> dict[str, object]:
-    """The machine, how fastlogits runs on it, and the versions of the libraries."""
+def describe(
+    libraries: Iterable[str], isas: Iterable[str], threads: Iterable[int]
+) -> dict[str, object]:
+    """The machine, how it is used, and the versions of the libraries."""
     config = config_dict()
     return {
         "cpu": cpu_model(),
@@ -21,6 +23,8 @@ def describe(libraries: Iterable[str]) -> dict[str, object]:
         "python": config["python"],
         "compiler": config["compiler"],
         "isas_available": config["isas_available"],
+        "isas": list(dict.fromkeys(isas)),
+        "threads": list(dict.fromkeys(threads)),
         "versions": {name: LIBRARIES[name].version() for name in libraries},
     }
 

@@ -15,7 +15,8 @@ Printed are, for each operation and shape, the median time in nanoseconds per el
 ratio to the unavoidable work of one thread on the same array, with the quartiles of that ratio:
 to a copy of the array for what writes one, to a sweep for its maximum for what only reads it, and
 to NumPy's exp of one row where the array is tiny. A shape is written ROWSxCLASSES, with as many
-axes as wanted; @0 behind it makes another axis that of the classes.
+axes as wanted; @0 behind it makes another axis that of the classes. JAX decides itself how many
+threads it uses.
 """
 
 EXAMPLES = """\

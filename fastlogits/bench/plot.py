@@ -1,6 +1,7 @@
 """A picture of the figures: nanoseconds per element over the shapes, a panel for each operation."""
 
 import os
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,8 @@ def _figure(panels: Panels, columns: list[list[str]], caption: str) -> Figure:
             entries |= _draw(axes, records, shapes)
             _label(axes, shapes if each_labelled or i == len(panels) - 1 else [""] * len(shapes))
         operation, dtype, isa, threads = key
-        count = "1 thread" if threads == 1 else f"{threads} threads"
-        row[0].set_title(f"{operation}, {dtype}, {isa}, {count}", fontsize=10, loc="left")
+        title = f"{operation}, {dtype}, {isa}, {table.count(threads, 'thread')}"
+        row[0].set_title(title, fontsize=10, loc="left")
         row[0].set_ylabel("ns per element", fontsize=9)
     ranked = sorted(entries, key=_RANK.index)
     figure.legend(
@@ -83,7 +84,9 @@ def _figure(panels: Panels, columns: list[list[str]], caption: str) -> Figure:
         frameon=False,
         fontsize=10,
     )
-    figure.supxlabel(textwrap.fill(caption, 115), fontsize=8, color="#555555")
+    # Broken behind commas and semicolons alone.
+    unbroken = re.sub(r"(?<![,;]) ", "\u00a0", caption)
+    figure.supxlabel(textwrap.fill(unbroken, 115), fontsize=8, color="#555555")
     return figure
 
 

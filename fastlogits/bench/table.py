@@ -40,7 +40,7 @@ def follow(measured: Iterable[list[Record]], out: TextIO | None) -> Iterator[Rec
 
 
 def follow_on_terminal(
-    measured: Iterable[list[Record]], count: int, *, tables: bool
+    measured: Iterable[list[Record]], total: int, *, tables: bool
 ) -> Iterator[Record]:
     """Yield the records behind a progress bar, and print a table of each case."""
     from rich.console import Console
@@ -48,7 +48,7 @@ def follow_on_terminal(
 
     # Where standard output is for JSON alone, the bar is on standard error.
     with Progress(console=Console(stderr=not tables), transient=True) as progress:
-        task = progress.add_task("measuring", total=count)
+        task = progress.add_task("measuring", total=total)
         for records in measured:
             progress.advance(task)
             if tables:
@@ -61,12 +61,12 @@ def _table(records: Sequence[Record]) -> Any:
     from rich.text import Text
 
     first = records[0]
-    threads = "1 thread" if first["threads"] == 1 else f"{first['threads']} threads"
     names = [first[name] for name in ("operation", "shape", "dtype", "isa")]
-    table = Table(title=", ".join([*names, threads]), title_justify="left", title_style="bold")
+    title = ", ".join([*names, count(first["threads"], "thread")])
+    table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("")
-    for title in ("ns per element", f"x {first['to']}", "quartiles"):
-        table.add_column(title, justify="right")
+    for name in ("ns per element", f"x {first['to']}", "quartiles"):
+        table.add_column(name, justify="right")
     aims = any(record["target"] is not None for record in records)
     if aims:
         table.add_column("")
@@ -114,8 +114,15 @@ def heading(machine: dict[str, Any]) -> str:
     versions = dict(machine["versions"])
     if "PyTorch" in versions:
         versions.pop("torch.compile", None)  # It is a part of it.
-    listed = ", ".join(
-        f"{name} {version}".replace(" ", "\u00a0") for name, version in versions.items()
-    )
-    cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
-    return f"{machine['cpu']}, {cores}; {listed}"
+    parts = [
+        f"{machine['cpu']}, {count(machine['cores'], 'core')}",
+        " and ".join(machine["isas"]),
+        " and ".join(count(n, "thread") for n in machine["threads"]),
+        ", ".join(f"{name} {version}" for name, version in versions.items()),
+    ]
+    return "; ".join(parts)
+
+
+def count(number: int, noun: str) -> str:
+    """1 thread, 2 threads."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
