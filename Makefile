@@ -22,7 +22,7 @@ demo: .venv/installed
 
 # The script, not `python -m pytest`: that would import the checkout, which has no compiled core.
 test: .venv/extra-test $(OTHERS)
-	$(BIN)/pytest tests
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 tests
 
 lint: .venv/extra-lint
 	$(BIN)/ruff check .

@@ -347,6 +347,12 @@ cdef cnp.ndarray _destination(cnp.ndarray x, out, bint reduces):
     return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, descr, 0)
 
 
+cdef _cast(cnp.ndarray a, dtype):
+    """`a` in another dtype, of which what is beyond the range becomes 0 or infinite in silence."""
+    with np.errstate(over="ignore", under="ignore"):
+        return (<object>a).astype(dtype, copy=False)
+
+
 cdef _deliver(cnp.ndarray result, out, dtype):
     """What the caller gets: `out`, or the result in its dtype, a scalar if it has no axes."""
     if out is not None:
@@ -356,8 +362,7 @@ cdef _deliver(cnp.ndarray result, out, dtype):
                 np.copyto(out, result, casting="same_kind")
         return out
     if dtype is not None and result.dtype != dtype:
-        with np.errstate(over="ignore", under="ignore"):
-            result = result.astype(dtype)
+        result = _cast(result, dtype)
     return result if cnp.PyArray_NDIM(result) else result[()]
 
 
@@ -365,8 +370,15 @@ cdef enum:
     SEVERAL_AXES = -2
 
 
-cdef _refuse_axis(axis):
-    raise TypeError(f"axis must be an integer, a tuple of integers or None, got {axis!r}")
+cdef _refuse_axis(axis, str expected="an integer, a tuple of integers or None"):
+    raise TypeError(f"axis must be {expected}, got {axis!r}")
+
+
+cdef int _one_axis(axis, int ndim, str expected) except -1:
+    """The one axis meant, where there must be one."""
+    if axis is None or isinstance(axis, tuple) or not hasattr(axis, "__index__"):
+        _refuse_axis(axis, expected)
+    return _axis_of(axis, ndim)
 
 
 cdef int _axis_of(axis, int ndim) except? -1:

@@ -1,11 +1,12 @@
 # Losses of single elements: included by _core.pyx. The formulas are in src/kernels/binary.h.
 
 
-cdef cnp.ndarray _broadcast_weights(weights, cnp.ndarray x, str argument):
-    """Weights with the shape of `x`, of its dtype."""
+cdef cnp.ndarray _broadcast_weights(weights, cnp.ndarray x, str argument, bint relative):
+    """Weights with the shape of `x`, of its dtype; `relative`: only their ratios count."""
     if weights is None:
         return None
-    cdef cnp.ndarray own = _weights(weights, argument, x.dtype)
+    cdef cnp.ndarray own = _weights(weights, argument, np.float64)
+    own = _cast(_relative(own) if relative else own, x.dtype)
     shape = (<object>x).shape
     try:
         return np.broadcast_to(own, shape)
@@ -55,7 +56,7 @@ cdef cnp.ndarray _binary_targets(targets, cnp.ndarray x):
         return given
     if given.dtype.kind != "b":
         _refuse_outside_unit(given)
-    return given.astype(x.dtype)
+    return _cast(given, x.dtype)
 
 
 cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smoothing, reduction,
@@ -67,8 +68,8 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
     cdef cnp.ndarray x, t, of_positive, of_sample, losses = None, gradient = None
     x, grad_dtype = _logits(logits, None, "logits", False)
     t = _binary_targets(targets, x)
-    of_positive = _broadcast_weights(pos_weight, x, "pos_weight")
-    of_sample = _broadcast_weights(sample_weight, x, "sample_weight")
+    of_positive = _broadcast_weights(pos_weight, x, "pos_weight", False)
+    of_sample = _broadcast_weights(sample_weight, x, "sample_weight", reduction == "mean")
     if out is not None:
         _check_out(out, x, (<object>x).shape, grad_dtype)
     call.n = cnp.PyArray_SIZE(x)
@@ -103,9 +104,7 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
         value = losses[()]
     else:
         total = k.fl_sum(call.sums, sums.size)
-        # A loss beyond the dtype's range is inf, as from any of its operations.
-        with np.errstate(over="ignore"):
-            value = x.dtype.type(total / divisor if divisor else math.nan)
+        value = _cast(np.asarray(total / divisor if divisor else math.nan), x.dtype)[()]
     return (value, _deliver(gradient, out, grad_dtype)) if with_gradient else value
 
 
@@ -165,8 +164,8 @@ def binary_cross_entropy_with_logits(logits, targets, *, pos_weight=None, sample
 
     .. math:: s \bigl[w t' \log(1 + e^{-x}) + (1 - t') \log(1 + e^x)\bigr]
 
-    and the mean divides their sum by that of s; it is NaN where that is 0. A factor of 0 beside
-    an infinite logarithm makes 0.
+    and the mean divides their sum by that of s; it is NaN where that is 0. A target or
+    positive weight of 0 beside an infinite logarithm makes 0.
 
     Largest error measured of an element's loss, of targets 0 and 1 alone: 1.9 ulp of float32, 1.2
     ulp of float64. Sums and means are accumulated in float64, in an order that depends on the

@@ -1,5 +1,5 @@
 # Decisions: included by _core.pyx. Arguments are checked and described here; the comparisons
-# are in src/kernels/decisions.h, the confidences in src/kernels/confidence.h.
+# are in src/kernels/argmax.h and top_k.h, the confidences in confidence.h beside them.
 
 
 cdef cnp.ndarray _comparable(x, str argument):
@@ -12,12 +12,9 @@ cdef cnp.ndarray _comparable(x, str argument):
 
 cdef tuple _with_one_axis(cnp.ndarray a, axis):
     """`a` with at least one dimension, flat where `axis` is None, and the one axis meant."""
-    cdef int one_axis
     if axis is None:
         return (<object>a).reshape(-1), 0
-    one_axis = _axis_of(axis, cnp.PyArray_NDIM(a))
-    if one_axis == SEVERAL_AXES:
-        raise TypeError(f"axis must be an integer or None, got {axis!r}")
+    cdef int one_axis = _one_axis(axis, cnp.PyArray_NDIM(a), "an integer or None")
     return (a if cnp.PyArray_NDIM(a) else (<object>a).reshape(1)), one_axis
 
 

@@ -84,8 +84,19 @@ cdef cnp.ndarray _weights(weights, str argument, dtype, tuple shape=None, str of
             f"{argument} must have the shape of {of}, {shape}, got {(<object>given).shape}"
         )
     _refuse_unless(given >= 0, given, argument, "no less than 0")
-    with np.errstate(over="ignore"):
-        return np.array(given, dtype=dtype, order="C", copy=True)
+    return _cast(np.array(given, order="C", copy=True), dtype)
+
+
+cdef cnp.ndarray _relative(cnp.ndarray weights):
+    """Weights of a mean, of which only the ratios count: where they are so large or small that it
+    could overflow, by a power of two nearer to 1."""
+    if weights.size == 0:
+        return weights
+    exponent = math.frexp(weights.max())[1]
+    if -64 <= exponent <= 64:
+        return weights
+    with np.errstate(under="ignore"):
+        return np.ldexp(weights, -exponent)
 
 
 cdef _refuse_unless(right, cnp.ndarray given, str argument, str expected):
@@ -105,9 +116,7 @@ cdef int _class_axis(cnp.ndarray x, axis) except -1:
     cdef int ndim = cnp.PyArray_NDIM(x)
     if ndim == 0:
         raise ValueError("logits must have at least one dimension, got 0")
-    cdef int class_axis = _axis_of(axis, ndim)
-    if class_axis == SEVERAL_AXES:
-        raise TypeError(f"axis must be an integer, got {axis!r}")
+    cdef int class_axis = _one_axis(axis, ndim, "an integer")
     if cnp.PyArray_DIM(x, class_axis) == 0:
         raise ValueError(
             f"logits must have at least one class, got shape {(<object>x).shape} "
@@ -137,7 +146,7 @@ cdef cnp.ndarray _soft_targets(cnp.ndarray given, cnp.ndarray x):
         )
     if given.dtype.itemsize > 8:
         _refuse_dtype(given, "targets")
-    return given if given.dtype == x.dtype and _is_direct(given) else given.astype(x.dtype)
+    return given if given.dtype == x.dtype and _is_direct(given) else _cast(given, x.dtype)
 
 
 cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, int64_t ignored, cnp.ndarray of_class,
@@ -168,14 +177,12 @@ cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, int64_t ignored, cnp.
 
 cdef _reduced_loss(cnp.ndarray losses, reduction, double divisor, dtype):
     """What the caller gets of the losses of the rows."""
-    # A loss beyond the dtype's range is inf, as from any of its operations.
-    with np.errstate(over="ignore"):
-        if reduction == "none":
-            return (<object>losses).astype(dtype, copy=False)[()]
-        total = k.fl_sum(<const double *>cnp.PyArray_DATA(losses), losses.size)
-        if reduction == "mean":
-            total = total / divisor if divisor else math.nan
-        return dtype.type(total)
+    if reduction == "none":
+        return _cast(losses, dtype)[()]
+    total = k.fl_sum(<const double *>cnp.PyArray_DATA(losses), losses.size)
+    if reduction == "mean":
+        total = total / divisor if divisor else math.nan
+    return _cast(np.asarray(total), dtype)[()]
 
 
 cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_index,
@@ -201,11 +208,15 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
         labels = _labels(targets, given, shape, n_classes, ignored, "targets")
     if class_weight is not None:
         of_class = _weights(class_weight, "class_weight", np.float64, (n_classes,), "the classes")
+        if reduction == "mean" and soft is None:
+            of_class = _relative(of_class)
         loss.class_weight = <const double *>cnp.PyArray_DATA(of_class)
     if sample_weight is not None:
         of_row = _weights(
             sample_weight, "sample_weight", np.float64, shape, "logits without its class axis"
         )
+        if reduction == "mean":
+            of_row = _relative(of_row)
     if out is not None:
         _check_out(out, x, x_shape, grad_dtype)
     losses = np.empty(shape, dtype=np.float64)

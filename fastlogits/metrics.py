@@ -117,8 +117,8 @@ def score(
         \mathrm{nll} = -\frac{1}{N} \sum_{i=1}^{N} \log \mathrm{softmax}(x_i / T)_{y_i}
 
     The loss of a row has the dtype and the precision of `fastlogits.cross_entropy`; the sum is
-    float64. The predicted class is that of `fastlogits.argmax`: the first of equals, and the first NaN.
-    A NaN in a counted row makes `nll` NaN.
+    float64. The predicted class is that of `fastlogits.argmax`: the first of equals, and the first
+    NaN. A NaN in a counted row makes `nll` NaN.
 
     Examples
     --------

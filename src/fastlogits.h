@@ -45,7 +45,7 @@ typedef struct {
     /* Of decisions: the places of the k first of each row, one row after another; argmax has one.
      */
     ptrdiff_t *indices;
-    ptrdiff_t k;
+    ptrdiff_t k;          /* at least 1 */
     int smallest, sorted; /* of top_k: which end comes first; whether the k are in order */
 } fl_rows;
 
@@ -170,7 +170,7 @@ typedef struct {
 /* Adds a dimension, outermost first, as fl_walk_add. */
 int fl_operand_add(fl_operand *operand, ptrdiff_t length, ptrdiff_t stride);
 
-enum { FL_PIECE = 2048 }; /* elements: a piece of float64 is 16 KiB */
+enum { FL_PIECE = 1024 }; /* elements: six of float64 are 48 KiB of stack */
 
 typedef struct {
     fl_operand operands[FL_OPERANDS];

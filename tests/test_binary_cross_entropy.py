@@ -560,3 +560,32 @@ def test_tensor_that_requires_a_gradient(name, torch):
     for function in (value, value_and_grad):
         with refused(TypeError, name):
             function(**problem)
+
+
+# --- Weights at the ends of the range ---
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-39, 1e39, 1e300])
+def test_mean_depends_on_the_ratios_of_weights_alone(size, dtype, isa):
+    x, t = np.array([0, 1, -2], dtype), np.array([0, 1, 1], dtype)
+    ratios = np.array([1, 2, 4])
+    want = value_and_grad(x, t, sample_weight=ratios)
+    got = value_and_grad(x, t, sample_weight=ratios * size)
+    eps = 4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(got[0], want[0], rtol=eps)
+    np.testing.assert_allclose(got[1], want[1], rtol=eps)
+
+
+def test_target_of_zero_has_no_part_in_an_infinite_positive_weight(dtype, isa):
+    x = np.array([0, 3, -INF], dtype)
+    for weight in (1e300, INF):
+        got = value(x, np.zeros(3, dtype), pos_weight=weight, reduction="none")
+        np.testing.assert_array_equal(got, value(x, np.zeros(3, dtype), reduction="none"))
+
+
+def test_results_beyond_the_range_are_silent():
+    x = np.array([1], np.float32)
+    with np.errstate(all="raise"):
+        assert value(x, [1e-200]) == value(x, [0.0])
+        assert value(x, [1], sample_weight=1e-300, reduction="sum") == 0
+        assert value(x, [1], sample_weight=1e300, reduction="sum") == INF

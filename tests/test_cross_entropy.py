@@ -404,3 +404,23 @@ def test_one_row_of_no_dimension(reduction, dtype):
         assert grad.shape == x.shape
         assert bits(loss, grad) == bits(*want)
     assert cross_entropy(x, 2, reduction=reduction) == -log_softmax(x)[2]
+
+
+# --- Weights and results at the ends of the range ---
+
+
+@pytest.mark.parametrize("size", [1e-310, 1e308])
+def test_mean_depends_on_the_ratios_of_weights_alone(size, dtype):
+    x, y = np.array([[0, 1], [2, 1]], dtype), [0, 1]
+    want = cross_entropy_value_and_grad(x, y)
+    for options in ({"sample_weight": [size] * 2}, {"class_weight": [size] * 2}):
+        got = cross_entropy_value_and_grad(x, y, **options)
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=4 * np.finfo(dtype).eps)
+
+
+def test_results_beyond_the_range_are_silent():
+    x = np.array([[0, 100]], np.float32)
+    with np.errstate(all="raise"):
+        assert cross_entropy(x, [1], reduction="none") < 1e-40
+        assert cross_entropy(x, [[1e39, 1.0]]) == np.inf

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -616,6 +617,46 @@ def test_k_may_be_any_integer():
     x = np.array([4.0, 6.0, 5.0])
     for two in (2, np.int8(2), np.uint64(2), np.array(2)):
         identical(top_k(x, two)[1], np.array([1, 2]))
+
+
+@pytest.mark.parametrize("dtype", NATIVE)
+def test_unsorted_places_are_the_same_on_every_instruction_set(dtype):
+    x = np.random.default_rng(0).normal(size=(2, 5000)).astype(dtype)
+    before = fastlogits.get_isa()
+    try:
+        for classes in (10, 100, 1000, 5000):
+            for k in (1, 10, 17, 63, 64, 128, 129, 300):
+                found = []
+                for isa in ISAS:
+                    fastlogits.set_isa(isa)
+                    if k <= classes:
+                        found.append(top_k(x[:, :classes], k, sorted=False)[1].tobytes())
+                assert len(set(found)) <= 1
+    finally:
+        fastlogits.set_isa(before)
+
+
+def test_argmax_of_an_array_that_changes_is_still_a_place():
+    """Another thread makes NaN and numbers of it while the call looks at it."""
+    x = np.zeros(100_000, np.float32)
+    states = np.full_like(x, NAN), np.zeros_like(x), np.arange(x.size, dtype=x.dtype)
+    done = threading.Event()
+
+    def change():
+        while not done.is_set():
+            for state in states:
+                np.copyto(x, state)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(300):
+            assert 0 <= argmax(x) < x.size
+            assert (top_k(x, 5)[1] < x.size).all()
+            assert (top_k(x, 500)[1] < x.size).all()
+    finally:
+        done.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("sorted", [True, False])

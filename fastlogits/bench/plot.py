@@ -29,7 +29,8 @@ _STYLES: dict[str, dict[str, Any]] = {
     "torch.compile": {"color": "#8FBF3F", "marker": "<"},
     "ONNX Runtime": {"color": "#CC79A7", "marker": "D"},
     "JAX": {"color": "#A07800", "marker": "P"},
-    _LIMIT_NAME: {"color": "#444444", "linestyle": "--", "linewidth": 1.5, "zorder": 4},
+    # Its mark shows the limit of a single shape, where there is no line.
+    _LIMIT_NAME: {"color": "#444444", "linestyle": "--", "marker": "_", "zorder": 4},
 }
 # 8 inches are 800 pixels on a page; the picture has twice as many.
 _WIDTH, _PANEL, _LABELS, _EDGES = 8.0, 2.2, 1.0, 1.2
@@ -103,6 +104,7 @@ def _draw(axes: Axes, records: list[Record], shapes: list[str]) -> dict[str, Any
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
     axes.tick_params(axis="y", labelsize=8)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

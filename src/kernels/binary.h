@@ -70,7 +70,9 @@ FL_INLINE vec NAME(binary_terms)(NAME(binary_call) *call, const NAME(binary) *b,
         /* Of a target of 1, too, what smoothing takes from it is not rounded away. */
         no.hi = v_fma(no.hi, call->keep, call->spread);
         no.lo = v_mul(no.lo, call->keep);
-        yes = v_mul(b->pos_weight, v_fma(yes, call->keep, call->spread));
+        yes = v_fma(yes, call->keep, call->spread);
+        yes =
+            v_keep(v_ne(yes, zero), v_mul(b->pos_weight, yes)); /* 0, also of an infinite weight */
         w = v_add(no.hi, yes);
     }
     const vec beside = v_select(positive, no.hi, yes);

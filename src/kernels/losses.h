@@ -14,22 +14,10 @@
 
 /* What the finish of a batch of rows leaves, one number for each. */
 typedef struct {
-    double logit[BATCH]; /* of the label, read before anything is written: out may be x */
     double nll[BATCH], p[BATCH], not_p[BATCH];                /* of the label */
     double inverse[BATCH], inverse_lo[BATCH], largest[BATCH]; /* as softmax needs them */
     double log[BATCH], not_largest[BATCH];
 } NAME(finished);
-
-static void NAME(read_labels)(const fl_rows *rows, ptrdiff_t begin, int n, NAME(finished) *f)
-{
-    for (int b = 0; b < BATCH; ++b) {
-        f->logit[b] = 0;
-        if (b < n && rows->labels && !NAME(is_ignored)(rows, begin + b)) {
-            const real *x = (const real *)rows->x + (begin + b) * rows->x_row;
-            f->logit[b] = (double)x[rows->labels[begin + b] * rows->x_class];
-        }
-    }
-}
 
 /* A row for each lane. */
 static void NAME(finish_rows)(const NAME(swept) *swept, int n, int gradient, NAME(finished) *f)
@@ -37,13 +25,14 @@ static void NAME(finish_rows)(const NAME(swept) *swept, int n, int gradient, NAM
     const f64v zero = v_set1(0.0);
     for (int b = 0; b < n; b += FL_WIDTH_F64) {
         const row_state state = NAME(as_row_state)(swept + b, n - b);
-        double max_[FL_WIDTH_F64], offset_[FL_WIDTH_F64];
+        double logit_[FL_WIDTH_F64], max_[FL_WIDTH_F64], offset_[FL_WIDTH_F64];
         for (int k = 0; k < FL_WIDTH_F64; ++k) {
             const NAME(swept) *row = swept + (b + k < n ? b + k : b);
+            logit_[k] = row->logit;
             max_[k] = (double)row->state.max;
             offset_[k] = (double)row->scaling.offset;
         }
-        const f64v logit = v_load(f->logit + b), max = v_load(max_), offset = v_load(offset_);
+        const f64v logit = v_load(logit_), max = v_load(max_), offset = v_load(offset_);
         const pair_f64 log = finish_log(&state);
         v_store(f->log + b, log.hi);
         v_store(f->nll + b, add_pairs(two_sum_f64(max, v_sub(zero, logit)), log).hi);
@@ -81,7 +70,6 @@ static void NAME(cross_entropy)(const fl_rows *rows)
         const ptrdiff_t e_row = os == 1 ? rows->out_row : n;
         NAME(finished) f;
         NAME(swept) swept[BATCH];
-        NAME(read_labels)(rows, begin, count, &f);
         NAME(sweep_batch)(rows, begin, count, &common, buffer, e, e_row, os == 1 ? rows->out : NULL,
                           swept);
         NAME(finish_rows)(swept, count, gradient, &f);
@@ -106,7 +94,7 @@ static void NAME(cross_entropy)(const fl_rows *rows)
             const double keep = rows->labels ? (1 - loss->label_smoothing) * w : 0;
             const double max = (double)state->max, z = loss->z_loss * w, lse = max + f.log[b];
             if (rows->losses) {
-                const double nll = isinf(max - f.logit[b]) ? (double)INFINITY : f.nll[b];
+                const double nll = isinf(max - swept[b].logit) ? (double)INFINITY : f.nll[b];
                 double l = state->dot + state->mass * f.log[b];
                 l += keep == 0 ? 0 : keep * nll;
                 l += z == 0 ? 0 : z * lse * lse;
@@ -120,7 +108,7 @@ static void NAME(cross_entropy)(const fl_rows *rows)
                the Hessian is of p itself. */
             const double factor = g * all, size = hess ? 1 : fabs(factor);
             NAME(gradient) by = {
-                .target = NAME(target_of)(rows, i, i, &target),
+                .target = NAME(target_of)(rows, i, &target),
                 .factor = hess         ? factor
                           : factor < 0 ? -1
                                        : 1,

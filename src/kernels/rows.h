@@ -34,7 +34,6 @@ typedef struct {
  */
 typedef struct {
     const real *soft; /* one for each class, or NULL */
-    const real *next; /* contiguous ones of a later row, to be prefetched, or NULL */
     ptrdiff_t stride;
     const double *class_weight; /* one for each class, or NULL */
     double keep, spread;
@@ -218,18 +217,16 @@ FL_INLINE NAME(pair) NAME(keep)(mask m, NAME(pair) a)
 
 /* Memory that will be read and written soon, of the extent of what is in hand; or NULL. */
 typedef struct {
-    const real *read, *write;
+    const real *x, *out, *targets;
 } NAME(ahead);
 
 FL_INLINE void NAME(prefetch_span)(NAME(ahead) ahead, ptrdiff_t j)
 {
     enum { LINE = 64 / (int)sizeof(real) };
-    if (ahead.read)
-        for (ptrdiff_t at = j; at < j + FOLD_SPAN; at += LINE)
-            FL_PREFETCH(ahead.read + at);
-    if (ahead.write)
-        for (ptrdiff_t at = j; at < j + FOLD_SPAN; at += LINE)
-            FL_PREFETCH(ahead.write + at);
+    const real *const each[] = {ahead.x, ahead.out, ahead.targets};
+    for (int k = 0; k < 3; ++k)
+        for (ptrdiff_t at = j; each[k] && at < j + FOLD_SPAN; at += LINE)
+            FL_PREFETCH(each[k] + at);
 }
 
 /* One whole span: its exponentials into e, where `store`, and into the sum, where `all`; else
@@ -352,8 +349,8 @@ FL_INLINE vec NAME(dot_term)(vec a, vec x, vec max, vec before, int masked)
 }
 
 /* Sums of a (max - x) and of a. `masked`: a coefficient of 0 makes 0 of an infinite difference. */
-FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, const real *ahead,
-                              NAME(state) *part, int masked)
+FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, NAME(state) *part,
+                              int masked)
 {
     const vec zero = v_set1((real)0);
     const vec max = v_set1(part->max > (real)-INFINITY ? part->max : (real)0);
@@ -362,8 +359,6 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, const r
         dot.hi[i] = dot.lo[i] = mass.hi[i] = mass.lo[i] = v_set1(0.0);
     ptrdiff_t j = 0;
     for (; j + 2 * FOLD_SPAN <= n; j += 2 * FOLD_SPAN) {
-        NAME(prefetch_span)((NAME(ahead)){ahead, NULL}, j);
-        NAME(prefetch_span)((NAME(ahead)){ahead, NULL}, j + FOLD_SPAN);
         for (int k = 0; k < GROUP; ++k) {
             NAME(pair) d[4], m[4];
             for (int q = 0; q < 4; ++q) {
@@ -378,9 +373,6 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, const r
             NAME(fold)(&mass, k, m);
         }
     }
-    if (ahead && j < n)
-        for (ptrdiff_t at = j; at < n; at += FOLD_SPAN)
-            NAME(prefetch_span)((NAME(ahead)){ahead, NULL}, at);
     for (int k = 0; k < GROUP && j + k * WIDTH < n; ++k) {
         NAME(pair) d[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
         NAME(pair) m[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
@@ -403,18 +395,18 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, const r
 
 /* dot and mass of n <= BLOCK contiguous logits, of which part->max is the largest. A coefficient
    of 0 makes 0 of a logit of -inf too: in what comes out NaN, that is looked after. */
-static void NAME(dot_block)(const real *x, ptrdiff_t n, const real *a, const real *ahead,
-                            NAME(state) *part)
+static void NAME(dot_block)(const real *x, ptrdiff_t n, const real *a, NAME(state) *part)
 {
-    NAME(dot_pass)(x, n, a, ahead, part, 0);
+    NAME(dot_pass)(x, n, a, part, 0);
     if (isnan(part->dot))
-        NAME(dot_pass)(x, n, a, NULL, part, 1);
+        NAME(dot_pass)(x, n, a, part, 1);
 }
 
 /* A row after its first sweep, with the scaling that it turned out to need. */
 typedef struct {
     NAME(state) state;
     NAME(scaling) scaling;
+    double logit; /* of the label, if the row has one */
 } NAME(swept);
 
 /* One row per lane, so that their finishes share one latency. Lanes beyond n hold anything. */
@@ -464,7 +456,7 @@ static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling
     }
     const NAME(state) low = a->max < b->max ? *a : *b;
     const NAME(state) high = a->max < b->max ? *b : *a;
-    const NAME(swept) piece = {low, *scaling};
+    const NAME(swept) piece = {low, *scaling, 0};
     row_state state = NAME(as_row_state)(&piece, 1);
     state.equal = v_add(state.equal, v_set1(1.0)); /* none of them is the row's largest */
     const pair_f64 all = whole_rest(&state, exp_pair_f64(state.max, state.n));
@@ -519,8 +511,7 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
         }
         if (target) {
             const real *a = NAME(coefficients)(target, j, length, coefficients);
-            const real *ahead = target->next && j + length >= n ? target->next : NULL;
-            NAME(dot_block)(block, length, a, ahead, &part);
+            NAME(dot_block)(block, length, a, &part);
         }
         if (part.max == (real)-INFINITY) {
             row.dot += part.dot;
@@ -550,7 +541,7 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
             row.n = part.n;
         const NAME(frame) frame = NAME(frame_of)(part.n, scaling);
         const int more = stride == 1 && j + length < n;
-        const NAME(ahead) ahead = more ? (NAME(ahead)){block + length, NULL} : next;
+        const NAME(ahead) ahead = more ? (NAME(ahead)){block + length, NULL, NULL} : next;
         NAME(sum_block_as)(block, length, tops, &frame, &part, ahead, e, scaling->scaled);
         NAME(merge)(&row, &part, scaling);
     }
@@ -582,8 +573,7 @@ static int NAME(batch_of)(ptrdiff_t n_classes, ptrdiff_t classes)
 }
 
 /* The target of row i; NULL where its loss needs the label's log-probability alone. */
-static const NAME(target) *NAME(target_of)(const fl_rows *rows, ptrdiff_t i, ptrdiff_t next,
-                                           NAME(target) *target)
+static const NAME(target) *NAME(target_of)(const fl_rows *rows, ptrdiff_t i, NAME(target) *target)
 {
     const fl_loss *loss = rows->loss;
     const real *soft = rows->targets;
@@ -591,7 +581,6 @@ static const NAME(target) *NAME(target_of)(const fl_rows *rows, ptrdiff_t i, ptr
         return NULL;
     *target = (NAME(target)){
         .soft = soft ? soft + i * rows->targets_row : NULL,
-        .next = soft && rows->targets_class == 1 ? soft + next * rows->targets_row : NULL,
         .stride = rows->targets_class,
         .class_weight = loss->class_weight,
         .keep = 1 - loss->label_smoothing,
@@ -612,20 +601,25 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int n,
                               const NAME(scaling) *common, real *buffer, real *e, ptrdiff_t e_row,
                               const real *out, NAME(swept) *swept)
 {
-    const ptrdiff_t far = AHEAD / (rows->n_classes + 1) + 1;
+    const real *targets = rows->targets_class == 1 ? rows->targets : NULL;
+    /* Twice as far where there is nothing but the logits, which leaves more room in the caches. */
+    const ptrdiff_t far = AHEAD * (out || targets ? 1 : 2) / (rows->n_classes + 1) + 1;
     for (int b = 0; b < n; ++b) {
         const ptrdiff_t i = begin + b, next = i + far < rows->n_rows ? i + far : i;
         const real *x = rows->x;
         const NAME(ahead) ahead = {
             rows->x_class == 1 ? x + next * rows->x_row : NULL,
             out ? out + next * rows->out_row : NULL,
+            targets ? targets + next * rows->targets_row : NULL,
         };
-        swept[b] = (NAME(swept)){{.max = (real)-INFINITY}, *common};
+        swept[b] = (NAME(swept)){{.max = (real)-INFINITY}, *common, 0};
         if (NAME(is_ignored)(rows, i))
             continue;
+        if (rows->labels) /* before anything is written: out may be x */
+            swept[b].logit = (double)x[i * rows->x_row + rows->labels[i] * rows->x_class];
         NAME(target) target;
-        swept[b].state = NAME(sweep)(x + i * rows->x_row, rows->x_class, rows->n_classes,
-                                     &swept[b].scaling, NAME(target_of)(rows, i, next, &target),
-                                     buffer, e ? e + b * e_row : NULL, ahead);
+        swept[b].state =
+            NAME(sweep)(x + i * rows->x_row, rows->x_class, rows->n_classes, &swept[b].scaling,
+                        NAME(target_of)(rows, i, &target), buffer, e ? e + b * e_row : NULL, ahead);
     }
 }
