@@ -45,12 +45,12 @@ endif
 
 # A part of the suite, on what is installed here; with PEERS=1 beside PyTorch.
 bench: .venv/extra-bench $(OTHERS)
-	$(BIN)/asv machine --yes
+	$(BIN)/asv machine --yes >/dev/null
 	$(BIN)/asv run --environment existing:$(BIN)/python --bench "$(BENCH)"
 
 # The suite on each of the last commits, built from source in environments of their own.
 asv: .venv/extra-bench
-	$(BIN)/asv machine --yes
+	$(BIN)/asv machine --yes >/dev/null
 	$(BIN)/asv run --skip-existing-successful HEAD~$(COMMITS)..HEAD
 	$(BIN)/asv publish
 	@echo "Now: $(BIN)/asv preview"

@@ -50,7 +50,7 @@ class Error:
         found = self.found(operation)
         # Below the smallest normal, a unit is as large as there.
         size = np.maximum(np.abs(expected), np.finfo(dtype).tiny).astype(dtype)
-        return float((np.abs(found - expected) / np.spacing(size)).max())
+        return round(float((np.abs(found - expected) / np.spacing(size)).max()), 3)
 
     def found(self, operation):
         if operation == "cross_entropy":
