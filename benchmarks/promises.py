@@ -21,7 +21,7 @@ class RatioToMemory:
         self.arrays, self.call = prepare(operation, shape, "float32", 1, "fastlogits")
 
     def track_ratio(self, operation, shape):
-        figures = timing.measure(operation, self.arrays, {"fastlogits": self.call}, rounds=15)
+        figures = timing.measure(operation, self.arrays, {"fastlogits": self.call}, rounds=9)
         return figures[-1]["ratio"]
 
 

@@ -128,4 +128,5 @@ class Data:
     def binary(self) -> NDArray[Any]:
         """A yes or a no for each element."""
         drawn = self._rng(3).random(self.shape.lengths, dtype=np.float32)
-        return (drawn < 0.5).astype(self.x.dtype)
+        np.less(drawn, 0.5, out=drawn)
+        return drawn.astype(self.x.dtype, copy=False)
