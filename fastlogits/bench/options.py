@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command to its parser."""
     parser.add_argument("--quick", action="store_true", help="fewer shapes and rounds: a minute")
     parser.add_argument(
-        "--full", action="store_true", help="also 1x16000000 and 2 GB, which takes 16 GB of memory"
+        "--full", action="store_true", help="also 1x16000000 and 2 GB, which takes 20 GB of memory"
     )
     parser.add_argument("--shape", type=_shape, nargs="+", metavar="SHAPE")
     parser.add_argument(
