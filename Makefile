@@ -5,9 +5,14 @@ BIN := .venv/bin
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
            $(shell find src fastlogits -name __pycache__ -prune -o -print)
 WARNINGS := -std=c11 -O1 -fsyntax-only -Wall -Wextra -Wshadow -Wconversion -Werror
-EXTRAS := .venv/extra-test $(if $(filter-out 0,$(PEERS)),.venv/extra-peers)
+OTHERS := $(if $(filter-out 0,$(PEERS)),.venv/extra-peers)
 
-.PHONY: demo test lint clean
+# How many commits `make asv` measures.
+COMMITS := 3
+# What `make bench` measures: a regular expression.
+BENCH := Usual|Import|Error
+
+.PHONY: demo test lint bench asv asv-check clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two pips at once would spoil the environment.
 .NOTPARALLEL:
@@ -16,7 +21,7 @@ demo: .venv/installed
 	$(BIN)/fastlogits demo
 
 # The script, not `python -m pytest`: that would import the checkout, which has no compiled core.
-test: $(EXTRAS)
+test: .venv/extra-test $(OTHERS)
 	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 tests
 
 lint: .venv/extra-lint
@@ -38,8 +43,23 @@ endif
 	# From another folder, to compare the installed core with the installed stub.
 	cd .venv && bin/python -m mypy.stubtest fastlogits._core
 
+# A part of the suite, on what is installed here; with PEERS=1 beside PyTorch.
+bench: .venv/extra-bench $(OTHERS)
+	$(BIN)/asv machine --yes >/dev/null
+	$(BIN)/asv run --environment existing:$(BIN)/python --bench "$(BENCH)"
+
+# The suite on each of the last commits, built from source in environments of their own.
+asv: .venv/extra-bench
+	$(BIN)/asv machine --yes >/dev/null
+	$(BIN)/asv run --skip-existing-successful HEAD~$(COMMITS)..HEAD
+	$(BIN)/asv publish
+	@echo "Now: $(BIN)/asv preview"
+
+asv-check: .venv/extra-bench
+	$(BIN)/asv check --environment existing:$(BIN)/python
+
 clean:
-	rm -rf .venv build dist fastlogits-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .asv .venv build dist fastlogits-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/created:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastlogits
+from fastlogits.bench import options
 from fastlogits.config import config_dict
 from fastlogits.metrics import Scores, format_value, score_blocks
 
@@ -68,8 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, or 1 where a check of the demo fails, 2 after an error, 130 after an
-        interrupt, 141 where the reader of standard output went away.
+        The exit status: 0, or 1 where a check of demo or bench fails, 2 after an error, 130 after
+        an interrupt, 141 where the reader of standard output went away.
 
     Examples
     --------
@@ -162,6 +163,16 @@ def _parser() -> argparse.ArgumentParser:
         help="where to write logits.npy and labels.npy (default: ./fastlogits-demo)",
     )
     demo.set_defaults(run=_demo)
+
+    bench = commands.add_parser(
+        "bench",
+        help="time fastlogits beside other libraries",
+        description=options.DESCRIPTION,
+        epilog=options.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options.add_options(bench)
+    bench.set_defaults(run=_bench)
     return parser
 
 
@@ -192,6 +203,12 @@ def _demo(arguments: argparse.Namespace) -> int:
             raise
         raise CommandError("demo needs scikit-learn: pip install 'fastlogits[sklearn]'") from None
     return run(arguments.dir)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from fastlogits.bench.command import run
+
+    return run(arguments)
 
 
 def score_files(logits: str, labels: str, *, temperature: float = 1.0) -> Scores:

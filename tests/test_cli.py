@@ -169,7 +169,7 @@ def test_wrong_usage(folder, arguments):
     assert_fails(command(*arguments, cwd=folder), "--help")
 
 
-@pytest.mark.parametrize("arguments", [[], ["score"], ["info"], ["demo"]])
+@pytest.mark.parametrize("arguments", [[], ["score"], ["info"], ["demo"], ["bench"]])
 def test_help(folder, arguments):
     done = command(*arguments, "--help", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")

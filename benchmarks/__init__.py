@@ -1,0 +1,1 @@
+"""The benchmarks: an airspeed-velocity suite, and compare.py."""
