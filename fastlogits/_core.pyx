@@ -370,18 +370,21 @@ cdef enum:
     SEVERAL_AXES = -2
 
 
-cdef _refuse_axis(axis, str expected="an integer, a tuple of integers or None"):
+cdef str ANY_AXES = "an integer, a tuple of integers or None"
+
+
+cdef _refuse_axis(axis, str expected):
     raise TypeError(f"axis must be {expected}, got {axis!r}")
 
 
 cdef int _one_axis(axis, int ndim, str expected) except -1:
     """The one axis meant, where there must be one."""
-    if axis is None or isinstance(axis, tuple) or not hasattr(axis, "__index__"):
+    if axis is None or isinstance(axis, tuple):
         _refuse_axis(axis, expected)
-    return _axis_of(axis, ndim)
+    return _axis_of(axis, ndim, expected)
 
 
-cdef int _axis_of(axis, int ndim) except? -1:
+cdef int _axis_of(axis, int ndim, str expected) except? -1:
     """The one axis meant, or SEVERAL_AXES, which may also be none."""
     if axis is None:
         return 0 if ndim <= 1 else SEVERAL_AXES
@@ -390,7 +393,7 @@ cdef int _axis_of(axis, int ndim) except? -1:
     try:
         given = operator.index(axis)
     except TypeError:
-        _refuse_axis(axis)
+        _refuse_axis(axis, expected)
     # NumPy's reductions, too, take a scalar for an array of one axis.
     if ndim == 0 and given in (0, -1):
         return 0
@@ -399,17 +402,22 @@ cdef int _axis_of(axis, int ndim) except? -1:
     return given if given >= 0 else given + ndim
 
 
-cdef double _temperature(temperature) except? -1.0:
-    if type(temperature) is not float and not isinstance(temperature, numbers.Real):
-        raise TypeError(f"temperature must be a real number, got {type(temperature).__name__}")
-    cdef double t
+cdef double _LARGEST = np.finfo(np.float64).max
+cdef double _LEAST = np.finfo(np.float64).smallest_subnormal
+
+
+cdef double _number(value, double least, double most, str argument, str expected) except? -1.0:
+    """A real number in [least, most]."""
+    if type(value) is not float and not isinstance(value, numbers.Real):
+        raise TypeError(f"{argument} must be a real number, got {type(value).__name__}")
+    cdef double number
     try:
-        t = temperature
+        number = value
     except OverflowError:  # an integer beyond the floats
-        t = math.inf
-    if not (t > 0 and t != math.inf):
-        raise ValueError(f"temperature must be positive and finite, got {t}")
-    return t
+        number = math.inf if value > 0 else -math.inf
+    if not least <= number <= most:
+        raise ValueError(f"{argument} must be {expected}, got {number}")
+    return number
 
 
 # ---------------------------------------------------------------------------------------
@@ -420,10 +428,12 @@ cdef const k.fl_kernels *_kernels_for(cnp.ndarray x) noexcept:
     return &_table.f32 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32 else &_table.f64
 
 
+cdef int _threads_for(ptrdiff_t n_elements) noexcept:
+    return _threads() if n_elements >= PARALLEL_ELEMENTS else 1
+
+
 cdef void _run(k.fl_walk *walk, ptrdiff_t n_elements) noexcept:
-    cdef int threads = 1
-    if n_elements >= PARALLEL_ELEMENTS:
-        threads = _threads()
+    cdef int threads = _threads_for(n_elements)
     if n_elements < KEEP_GIL_ELEMENTS:
         k.fl_walk_run(walk, threads)
     else:
@@ -482,7 +492,7 @@ cdef tuple _merge_axes(cnp.ndarray a, axis):
     try:
         axes = tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim, "axis")
     except TypeError:
-        _refuse_axis(axis)
+        _refuse_axis(axis, ANY_AXES)
     rest = tuple([d for d in range(ndim) if d not in axes])
     order = rest + tuple(sorted(axes))
     moved = (<object>a).transpose(order)
@@ -494,8 +504,8 @@ cdef _normalised(int op, x, axis, temperature, dtype, out):
     """softmax and log_softmax: a result of the input's shape."""
     cdef cnp.ndarray a, rows, result
     a, dtype = _logits(x, dtype, "x", False)
-    cdef double t = _temperature(temperature)
-    cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a))
+    cdef double t = _number(temperature, _LEAST, _LARGEST, "temperature", "positive and finite")
+    cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a), ANY_AXES)
     if out is not None:
         _check_out(out, a, (<object>a).shape, dtype)
     if one_axis != SEVERAL_AXES:
@@ -512,7 +522,7 @@ cdef _reduced(int op, x, str argument, axis, bint keepdims, dtype, out):
     """logsumexp and the confidences: one result per row."""
     cdef cnp.ndarray a, rows, result
     a, dtype = _logits(x, dtype, argument, True)
-    cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a))
+    cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a), ANY_AXES)
     cdef tuple reduced = (one_axis,)
     rows = a
     if one_axis == SEVERAL_AXES:

@@ -29,7 +29,7 @@ cdef _operand(k.fl_pieces *call, int place, cnp.ndarray a):
 cdef bint _run_pieces(k.fl_pieces *call, k.fl_piece_kernel *kernel) noexcept:
     """Whether a target was not in [0, 1]."""
     cdef bint outside
-    cdef int threads = _threads() if call.n >= PARALLEL_ELEMENTS else 1
+    cdef int threads = _threads_for(call.n)
     call.kernel = kernel
     if call.n < KEEP_GIL_ELEMENTS:
         return k.fl_pieces_run(call, threads)
@@ -103,8 +103,7 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
     if reduction == "none":
         value = losses[()]
     else:
-        total = k.fl_sum(call.sums, sums.size)
-        value = _cast(np.asarray(total / divisor if divisor else math.nan), x.dtype)[()]
+        value = _total_loss(sums, divisor, x.dtype)
     return (value, _deliver(gradient, out, grad_dtype)) if with_gradient else value
 
 

@@ -131,9 +131,9 @@ def top_k(x, k, /, *, axis=-1, mode="largest", sorted=True):
     -----
     NaN comes last in either mode; of equals the one with the lower index comes first.
 
-    Method: up to k of 16, and of 128 in long rows, the k-th of the maxima of pieces of the row
-    is a threshold that few pieces reach, and only these are searched. Beyond, the digits of the
-    k-th number are found one after another by counting.
+    Method: for few, up to 128 in long rows, the k-th of the maxima of pieces of the row is a
+    threshold that few pieces reach, and only these are searched. For more, the k-th number is
+    found by bisection, with a count of the larger ones for each step.
 
     Examples
     --------

@@ -1,15 +1,15 @@
 # Losses of rows: included by _core.pyx. Arguments are checked and described here; the
 # formulas are in src/kernels/losses.h.
 
-cdef double _LARGEST = np.finfo(np.float64).max
-cdef double _LEAST = np.finfo(np.float64).smallest_subnormal
+cdef str _place(cnp.ndarray a, ptrdiff_t flat_position):
+    """The position as one writes it behind the name of the array."""
+    position = np.unravel_index(flat_position, (<object>a).shape)
+    return f"[{', '.join([str(i) for i in position])}]" if position else ""
 
 
 cdef _refuse_label(cnp.ndarray given, ptrdiff_t flat_position, n_classes, expected, str argument):
-    position = np.unravel_index(flat_position, (<object>given).shape)
-    where = f"[{', '.join([str(i) for i in position])}]" if position else ""
     raise IndexError(
-        f"{argument}{where} is {given.flat[flat_position]}, "
+        f"{argument}{_place(given, flat_position)} is {given.flat[flat_position]}, "
         f"expected a class in [0, {n_classes}){expected}"
     )
 
@@ -60,20 +60,6 @@ cdef cnp.ndarray _labels(targets, cnp.ndarray given, tuple shape, ptrdiff_t n_cl
     return labels
 
 
-cdef double _number(value, double least, double most, str argument, str expected) except? -1.0:
-    """A real number in [least, most]."""
-    if type(value) is not float and not isinstance(value, numbers.Real):
-        raise TypeError(f"{argument} must be a real number, got {type(value).__name__}")
-    cdef double number
-    try:
-        number = value
-    except OverflowError:  # an integer beyond the floats
-        number = math.inf if value > 0 else -math.inf
-    if not least <= number <= most:
-        raise ValueError(f"{argument} must be {expected}, got {number}")
-    return number
-
-
 cdef cnp.ndarray _weights(weights, str argument, dtype, tuple shape=None, str of=None):
     """A C-ordered copy of what must be no less than 0, and of the shape of `of`, if any."""
     cdef cnp.ndarray given = _array(weights, argument)
@@ -101,9 +87,10 @@ cdef cnp.ndarray _relative(cnp.ndarray weights):
 
 cdef _refuse_unless(right, cnp.ndarray given, str argument, str expected):
     if not np.all(right):
-        position = np.unravel_index(np.argmin(right), (<object>given).shape)
-        where = f"[{', '.join([str(i) for i in position])}]" if position else ""
-        raise ValueError(f"{argument}{where} is {given[position]}, expected {expected}")
+        first = np.argmin(right)
+        raise ValueError(
+            f"{argument}{_place(given, first)} is {given.flat[first]}, expected {expected}"
+        )
 
 
 cdef _check_reduction(reduction):
@@ -175,14 +162,10 @@ cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, int64_t ignored, cnp.
     return k.fl_sum(<const double *>cnp.PyArray_DATA(weights), n_rows)
 
 
-cdef _reduced_loss(cnp.ndarray losses, reduction, double divisor, dtype):
-    """What the caller gets of the losses of the rows."""
-    if reduction == "none":
-        return _cast(losses, dtype)[()]
+cdef _total_loss(cnp.ndarray losses, double divisor, dtype):
+    """Their sum, or their mean where the divisor is not 1."""
     total = k.fl_sum(<const double *>cnp.PyArray_DATA(losses), losses.size)
-    if reduction == "mean":
-        total = total / divisor if divisor else math.nan
-    return _cast(np.asarray(total), dtype)[()]
+    return _cast(np.asarray(total / divisor if divisor else math.nan), dtype)[()]
 
 
 cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_index,
@@ -237,7 +220,10 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
         walk.rows.row_weight = <const double *>cnp.PyArray_DATA(of_row)
     walk.rows.losses = <double *>cnp.PyArray_DATA(losses)
     _run(&walk, cnp.PyArray_SIZE(x))
-    value = _reduced_loss(losses, reduction, divisor, x.dtype)
+    if reduction == "none":
+        value = _cast(losses, x.dtype)[()]
+    else:
+        value = _total_loss(losses, divisor, x.dtype)
     return (value, _deliver(gradient, out, grad_dtype)) if with_gradient else value
 
 

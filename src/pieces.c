@@ -26,6 +26,19 @@ int fl_operand_add(fl_operand *operand, ptrdiff_t length, ptrdiff_t stride)
     return 1;
 }
 
+static void copy(char *to, ptrdiff_t to_stride, const char *from, ptrdiff_t from_stride,
+                 ptrdiff_t n, size_t size)
+{
+    if (to_stride == (ptrdiff_t)size && from_stride == (ptrdiff_t)size)
+        memcpy(to, from, (size_t)n * size);
+    else if (size == sizeof(float))
+        for (ptrdiff_t i = 0; i < n; ++i)
+            memcpy(to + i * to_stride, from + i * from_stride, sizeof(float));
+    else
+        for (ptrdiff_t i = 0; i < n; ++i)
+            memcpy(to + i * to_stride, from + i * from_stride, sizeof(double));
+}
+
 /* Elements [begin, begin + n) between the operand and contiguous memory: into it, or from it. */
 static void move(const fl_operand *operand, ptrdiff_t begin, ptrdiff_t n, size_t size,
                  char *contiguous, int into)
@@ -43,17 +56,10 @@ static void move(const fl_operand *operand, ptrdiff_t begin, ptrdiff_t n, size_t
         if (run > n)
             run = n;
         const ptrdiff_t stride = last < 0 ? 0 : operand->stride[last];
-        if (stride == (ptrdiff_t)size) {
-            memcpy(into ? contiguous : at, into ? at : contiguous, (size_t)run * size);
-        } else if (size == sizeof(float)) {
-            for (ptrdiff_t i = 0; i < run; ++i)
-                memcpy(into ? contiguous + i * 4 : at + i * stride,
-                       into ? at + i * stride : contiguous + i * 4, 4);
-        } else {
-            for (ptrdiff_t i = 0; i < run; ++i)
-                memcpy(into ? contiguous + i * 8 : at + i * stride,
-                       into ? at + i * stride : contiguous + i * 8, 8);
-        }
+        if (into)
+            copy(contiguous, (ptrdiff_t)size, at, stride, run, size);
+        else
+            copy(at, stride, contiguous, (ptrdiff_t)size, run, size);
         contiguous += run * (ptrdiff_t)size;
         n -= run;
         /* On to the next index of the dimensions before the last. */

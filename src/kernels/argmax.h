@@ -15,15 +15,6 @@ FL_INLINE ptrdiff_t NAME(find)(const real *x, ptrdiff_t stride, ptrdiff_t n, rea
     return j;
 }
 
-/* The first NaN among n numbers; n: there is none. */
-static ptrdiff_t NAME(find_nan)(const real *x, ptrdiff_t stride, ptrdiff_t n)
-{
-    ptrdiff_t j = 0;
-    while (j < n && !isnan(x[j * stride]))
-        ++j;
-    return j;
-}
-
 static ptrdiff_t NAME(argmax_of)(const real *x, ptrdiff_t stride, ptrdiff_t n, real *buffer)
 {
     real max = (real)-INFINITY;

@@ -71,8 +71,8 @@ FL_INLINE vec NAME(binary_terms)(NAME(binary_call) *call, const NAME(binary) *b,
         no.hi = v_fma(no.hi, call->keep, call->spread);
         no.lo = v_mul(no.lo, call->keep);
         yes = v_fma(yes, call->keep, call->spread);
-        yes =
-            v_keep(v_ne(yes, zero), v_mul(b->pos_weight, yes)); /* 0, also of an infinite weight */
+        /* 0 of an infinite weight is 0. */
+        yes = v_keep(v_ne(yes, zero), v_mul(b->pos_weight, yes));
         w = v_add(no.hi, yes);
     }
     const vec beside = v_select(positive, no.hi, yes);
@@ -81,14 +81,9 @@ FL_INLINE vec NAME(binary_terms)(NAME(binary_call) *call, const NAME(binary) *b,
     const vec linear = v_keep(v_ne(beside, zero), v_mul(beside, v_abs(b->x)));
     const vec loss = NAME(plus_pair)(linear, plain ? l : weighted);
     if (gradient) {
-        const NAME(pair) d = NAME(fast_two_sum)(one, e.hi);
-        const vec inverse = v_div(one, d.hi);
-        const vec minus_r = v_mul(v_sub(zero, e.hi), inverse);
-        vec remainder = v_fma(minus_r, d.hi, e.hi);
-        remainder = v_add(remainder, v_fma(minus_r, v_add(d.lo, e.lo), e.lo));
-        const vec r_lo = v_mul(remainder, inverse);
+        const NAME(quotient) r = NAME(over_1_plus)(e, e);
         const vec beside_lo = v_keep(positive, no.lo);
-        const vec g = v_add(v_fma(minus_r, w, beside), v_sub(beside_lo, v_mul(r_lo, w)));
+        const vec g = v_add(v_fma(r.minus_hi, w, beside), v_sub(beside_lo, v_mul(r.lo, w)));
         *gradient = v_mul(v_select(positive, g, v_sub(zero, g)), call->scale);
         if (!plain)
             *gradient = v_mul(*gradient, b->sample_weight);
@@ -147,17 +142,13 @@ FL_INLINE NAME(binary_call) NAME(binary_call_of)(const fl_piece *piece)
 FL_INLINE void NAME(binary_piece)(const fl_piece *piece, int plain, int with_gradient)
 {
     NAME(binary_call) call = NAME(binary_call_of)(piece);
-    NAME(fold_sum) sum;
-    for (int i = 0; i < FOLD_VECS; ++i)
-        sum.hi[i] = sum.lo[i] = v_set1(0.0);
+    NAME(fold_sum) sum = NAME(fold_nothing)();
     ptrdiff_t j = 0;
     for (; j + FOLD_SPAN <= piece->n; j += FOLD_SPAN)
         NAME(binary_span)(&call, j, &sum, 1, plain, with_gradient);
     if (j < piece->n)
         NAME(binary_span)(&call, j, &sum, 0, plain, with_gradient);
-    double lost;
-    NAME(fold_lanes)(&sum, piece->sum, &lost);
-    *piece->sum += isinf(*piece->sum) ? 0 : lost; /* of an infinity, NaN is lost */
+    *piece->sum = NAME(fold_total)(&sum);
     *piece->outside |= NAME(saw_outside)(&call);
 }
 

@@ -91,19 +91,16 @@ FL_INLINE f64v NAME(finish_margin)(const fl_rows *rows, ptrdiff_t begin, int n,
 static void NAME(margin)(const fl_rows *rows) { NAME(finish_each)(rows, NAME(finish_margin), 0); }
 
 /* What a register of logits adds to sum e (max - x). A probability below 2^-180 adds nothing. */
-FL_INLINE vec NAME(entropy_term)(vec e, vec x, vec max, vec before)
+FL_INLINE vec NAME(entropy_term)(vec e, vec x, vec max)
 {
-    const vec term = v_mul(e, v_sub(max, x));
-    return v_add(v_keep(v_gt(e, v_set1((real)(4 * REAL_MIN))), term), before);
+    return v_keep(v_gt(e, v_set1((real)(4 * REAL_MIN))), v_mul(e, v_sub(max, x)));
 }
 
 /* sum e (max - x) of n <= BLOCK contiguous logits and their exponentials. */
 static double NAME(entropy_block)(const real *x, const real *e, ptrdiff_t n, real max_)
 {
     const vec zero = v_set1((real)0), max = v_set1(max_);
-    NAME(fold_sum) sum;
-    for (int i = 0; i < FOLD_VECS; ++i)
-        sum.hi[i] = sum.lo[i] = v_set1(0.0);
+    NAME(fold_sum) sum = NAME(fold_nothing)();
     for (ptrdiff_t j = 0; j < n; j += FOLD_SPAN)
         for (int k = 0; k < GROUP; ++k) {
             NAME(pair) y[4];
@@ -112,33 +109,28 @@ static double NAME(entropy_block)(const real *x, const real *e, ptrdiff_t n, rea
                 y[q].hi = y[q].lo = zero;
                 if (left > 0)
                     y[q].hi = NAME(entropy_term)(v_load_part(e + at, left, zero),
-                                                 v_load_part(x + at, left, max), max, zero);
+                                                 v_load_part(x + at, left, max), max);
             }
             NAME(fold)(&sum, k, y);
         }
-    double dot, lost;
-    NAME(fold_lanes)(&sum, &dot, &lost);
-    return dot + lost;
+    return NAME(fold_total)(&sum);
 }
 
 /* The same of a row, of whose exponentials e is NULL where they have to be computed again. */
-static double NAME(entropy_sum)(const real *x, ptrdiff_t stride, ptrdiff_t n,
+static double NAME(entropy_sum)(const real *logits, ptrdiff_t stride, ptrdiff_t n,
                                 const NAME(swept) *swept, const real *e)
 {
     real buffer[BLOCK], again[BLOCK];
     if (e)
-        return NAME(entropy_block)(NAME(take)(x, stride, n, buffer), e, n, swept->state.max);
+        return NAME(entropy_block)(NAME(take)(logits, stride, n, buffer), e, n, swept->state.max);
     const NAME(frame) frame = NAME(frame_of)(swept->state.n, &swept->scaling);
     double sum = 0, lost = 0;
     for (ptrdiff_t j = 0; j < n; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *block = NAME(take)(x + j * stride, stride, length, buffer);
-        for (ptrdiff_t i = 0; i < length; i += WIDTH) {
-            const vec y = v_load_part(block + i, length - i, v_set1((real)-INFINITY));
-            const vec exps =
-                swept->scaling.scaled ? NAME(exp)(y, &frame, 1).hi : NAME(exp)(y, &frame, 0).hi;
-            v_store_part(again + i, length - i, exps);
-        }
+        const real *block = NAME(take)(logits + j * stride, stride, length, buffer);
+        FOR_EACH_REGISTER(block, again, length, v_set1((real)-INFINITY), {
+            y = swept->scaling.scaled ? NAME(exp)(x, &frame, 1).hi : NAME(exp)(x, &frame, 0).hi;
+        });
         NAME(add_to)(&sum, &lost, NAME(entropy_block)(block, again, length, swept->state.max), 0);
     }
     return sum + lost;

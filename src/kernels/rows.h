@@ -143,18 +143,27 @@ static real NAME(block_max)(const real *x, ptrdiff_t n, vec *tops)
     return NAME(sweep_max)(x, n, tops, NULL);
 }
 
-static int NAME(has_nan)(const real *x, ptrdiff_t stride, ptrdiff_t n)
+/* The first NaN among n numbers; n: there is none. */
+static ptrdiff_t NAME(find_nan)(const real *x, ptrdiff_t stride, ptrdiff_t n)
 {
-    for (ptrdiff_t i = 0; i < n; ++i)
-        if (isnan(x[i * stride]))
-            return 1;
-    return 0;
+    ptrdiff_t j = 0;
+    while (j < n && !isnan(x[j * stride]))
+        ++j;
+    return j;
 }
 
 /* FOLD_LANES float64 lanes, and what their additions rounded away. */
 typedef struct {
     f64v hi[FOLD_VECS], lo[FOLD_VECS];
 } NAME(fold_sum);
+
+FL_INLINE NAME(fold_sum) NAME(fold_nothing)(void)
+{
+    NAME(fold_sum) sum;
+    for (int i = 0; i < FOLD_VECS; ++i)
+        sum.hi[i] = sum.lo[i] = v_set1(0.0);
+    return sum;
+}
 
 /* Adds the four registers k of a span. */
 FL_INLINE void NAME(fold)(NAME(fold_sum) *sum, int k, const NAME(pair) *y)
@@ -200,6 +209,14 @@ FL_INLINE void NAME(fold_lanes)(const NAME(fold_sum) *sum, double *rest, double 
         }
     *rest = hi[0];
     *rest_lo = lo[0];
+}
+
+/* The same as one number. */
+FL_INLINE double NAME(fold_total)(const NAME(fold_sum) *sum)
+{
+    double total, lost;
+    NAME(fold_lanes)(sum, &total, &lost);
+    return isinf(total) ? total : total + lost; /* of an infinity, NaN is lost */
 }
 
 /* Stored for the largest logit in place of its exponential: so large that `normalised` makes it
@@ -266,9 +283,7 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const vec *tops,
     const NAME(frame) frame = *frame_;
     const vec max = v_set1(part->max);
     const vec zero = v_set1((real)0);
-    NAME(fold_sum) sum;
-    for (int i = 0; i < FOLD_VECS; ++i)
-        sum.hi[i] = sum.lo[i] = v_set1(0.0);
+    NAME(fold_sum) sum = NAME(fold_nothing)();
     /* The spans with max come last: which one it is, no branch has to guess. */
     ptrdiff_t plain[BLOCK / FOLD_SPAN], with_max[BLOCK / FOLD_SPAN];
     ptrdiff_t n_plain = 0, n_with_max = 0, equal = 0, j = 0;
@@ -354,9 +369,7 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, NAME(st
 {
     const vec zero = v_set1((real)0);
     const vec max = v_set1(part->max > (real)-INFINITY ? part->max : (real)0);
-    NAME(fold_sum) dot, mass;
-    for (int i = 0; i < FOLD_VECS; ++i)
-        dot.hi[i] = dot.lo[i] = mass.hi[i] = mass.lo[i] = v_set1(0.0);
+    NAME(fold_sum) dot = NAME(fold_nothing)(), mass = dot;
     ptrdiff_t j = 0;
     for (; j + 2 * FOLD_SPAN <= n; j += 2 * FOLD_SPAN) {
         for (int k = 0; k < GROUP; ++k) {
@@ -387,8 +400,7 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, NAME(st
         NAME(fold)(&mass, k, m);
     }
     double lost;
-    NAME(fold_lanes)(&dot, &part->dot, &lost);
-    part->dot += isinf(part->dot) ? 0 : lost; /* of an infinity, NaN is lost */
+    part->dot = NAME(fold_total)(&dot);
     NAME(fold_lanes)(&mass, &part->mass, &lost);
     part->mass += lost;
 }
@@ -506,7 +518,7 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
             part.max = row.max;
         if (part.max == (real)INFINITY) {
             row.max = part.max;
-            row.rest = NAME(has_nan)(x, stride, n) ? (double)NAN : 0;
+            row.rest = NAME(find_nan)(x, stride, n) < n ? (double)NAN : 0;
             return row;
         }
         if (target) {
@@ -516,7 +528,7 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
         if (part.max == (real)-INFINITY) {
             row.dot += part.dot;
             row.mass += part.mass;
-            if (NAME(has_nan)(block, 1, length))
+            if (NAME(find_nan)(block, 1, length) < length)
                 row.rest = (double)NAN;
             continue;
         }
