@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from checks import frozen, refused
+from checks import WRONG_ARRAYS, frozen, refused
 
 import fastlogits
 from fastlogits import cross_entropy, cross_entropy_value_and_grad, softmax_grad_hess
@@ -18,25 +18,6 @@ X = np.arange(12.0).reshape(3, 4)
 
 def result_shape(op):
     return X.shape[:-1] if op == "logsumexp" else X.shape
-
-
-# Arrays that no function takes; TypeError in each.
-WRONG_ARRAYS = {
-    "complex": X + 1j,
-    "object": X.astype(object),
-    "text": X.astype(str),
-    "bytes": X.astype(bytes),
-    "structured": np.zeros((3, 4), [("a", "f4"), ("b", "f4")]),
-    "datetime": np.zeros((3, 4), "datetime64[s]"),
-    "timedelta": np.zeros((3, 4), "timedelta64[s]"),
-    "masked": np.ma.masked_array(X, X == 5),
-    "a list of text": [["a", "b"]],
-    "None": None,
-    "a set": {1.0, 2.0},
-    "a dict": {"a": 1.0},
-    "a complex number": 1j,
-    "a string": "logits",
-}
 
 
 @pytest.mark.parametrize("kind", WRONG_ARRAYS)

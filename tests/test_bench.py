@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from checks import shown_on_a_terminal
 
 import fastlogits
 from fastlogits.bench import cases, targets, timing
@@ -131,27 +132,10 @@ def test_plain_lines(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="needs a POSIX terminal")
 def test_terminal_gets_tables(tmp_path):
     pytest.importorskip("rich", reason="tables and progress bars need rich")
-    import pty
-
-    controller, terminal = pty.openpty()
     code = "from fastlogits.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", code, "bench", *FAST, "--library", "NumPy"],
-        cwd=tmp_path,
-        stdout=terminal,
-        stderr=terminal,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
-    )
-    os.close(terminal)
-    shown = b""
-    try:
-        while chunk := os.read(controller, 4096):
-            shown += chunk
-    except OSError:  # Linux says so, and not with an empty read, when the other end is closed.
-        pass
-    os.close(controller)
-    assert process.wait(timeout=60) == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())  # Without colours.
+    command = [sys.executable, "-P", "-c", code, "bench", *FAST, "--library", "NumPy"]
+    shown = shown_on_a_terminal(command, tmp_path, COLUMNS="80")
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)  # Without colours.
     assert "measuring" in text
     assert "softmax, 4x12, float32" in text
     assert text.count("│ fastlogits │") == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checks import shown_on_a_terminal
 
 import fastlogits
 from fastlogits.metrics import score
@@ -267,27 +268,9 @@ def test_full_disk_is_an_error(folder):
 @posix
 def test_terminal_gets_a_table_and_progress(folder):
     pytest.importorskip("rich", reason="tables and progress bars need rich")
-    import pty
-
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, "score", "logits.npy", "labels.npy"],
-        cwd=folder,
-        stdout=terminal,
-        stderr=terminal,
-        env={**os.environ, "TERM": "xterm"},
-    )
-    os.close(terminal)
-    shown = b""
-    try:
-        while chunk := os.read(controller, 4096):
-            shown += chunk
-    except OSError:  # Linux says so, and not with an empty read, when the other end is closed.
-        pass
-    os.close(controller)
-    assert process.wait(timeout=60) == 0
-    assert "scoring" in shown.decode()
-    assert "│ rows" in shown.decode()
+    shown = shown_on_a_terminal([*COMMAND, "score", "logits.npy", "labels.npy"], folder)
+    assert "scoring" in shown
+    assert "│ rows" in shown
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import reference
+from checks import kinds_of_arrays
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -232,27 +233,7 @@ def test_kinds_of_arrays(op, dtype, tmp_path):
     x = np.random.default_rng(2).normal(0, 3, (5, 7)).astype(dtype)
     want = function(x)
 
-    class Holder:
-        def __array__(self, dtype=None, copy=None):
-            return x if dtype is None else x.astype(dtype)
-
-    class Subclass(np.ndarray):
-        pass
-
-    frozen = x.copy()
-    frozen.setflags(write=False)
-    np.save(tmp_path / "x.npy", x)
-    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    for kind in (
-        frozen,
-        mapped,
-        mapped[::-1][::-1],
-        x.astype(x.dtype.newbyteorder()),
-        Holder(),
-        x.view(Subclass),
-        memoryview(x),
-        np.ma.masked_array(x),
-    ):
+    for kind in kinds_of_arrays(x, tmp_path):
         got = function(kind)
         np.testing.assert_array_equal(got, want)
         assert got.dtype == dtype
