@@ -27,6 +27,8 @@ cdef extern from *:
 
 cdef extern from "numpy/arrayobject.h":
     object PyArray_NewLikeArray(cnp.ndarray, cnp.NPY_ORDER, cnp.PyArray_Descr *, int)
+    cnp.ndarray PyArray_NewCopy(cnp.ndarray, cnp.NPY_ORDER)
+    object PyArray_Scalar(void *, cnp.dtype, object)
 
 cnp.import_array()
 k.fl_parallel_init()
@@ -261,7 +263,7 @@ cdef _refuse_dtype(cnp.ndarray a, str argument):
 
 cpdef cnp.ndarray _array(x, str argument):
     """`x` as a plain array, of any dtype."""
-    if type(x) is np.ndarray:
+    if cnp.PyArray_CheckExact(x):
         return x
     if isinstance(x, np.ma.MaskedArray):
         if np.ma.is_masked(x):
@@ -305,7 +307,34 @@ cdef tuple _logits(x, dtype, str argument, bint reduces):
     return (a if given == compute and _is_direct(a) else a.astype(compute)), wanted
 
 
-cdef _check_out(out, cnp.ndarray like, tuple shape, dtype):
+cdef bint _has_rows_of(cnp.ndarray a, cnp.ndarray x, int axis) noexcept:
+    """Whether `a` has the shape of `x`, or of `x` without `axis` unless that is negative."""
+    cdef int d, ndim = cnp.PyArray_NDIM(a)
+    if ndim != cnp.PyArray_NDIM(x) - (axis >= 0):
+        return False
+    for d in range(ndim):
+        if cnp.PyArray_DIM(a, d) != cnp.PyArray_DIM(x, d + (0 <= axis <= d)):
+            return False
+    return True
+
+
+cdef cnp.ndarray _empty_rows(cnp.ndarray x, int axis, int number):
+    """A new array of the shape of `x` without `axis`, of the dtype of that number."""
+    cdef cnp.npy_intp shape[k.FL_MAX_DIMS]
+    cdef int d, ndim = max(cnp.PyArray_NDIM(x) - 1, 0)
+    for d in range(ndim):
+        shape[d] = cnp.PyArray_DIM(x, d + (axis <= d))
+    return cnp.PyArray_EMPTY(ndim, shape, number, 0)
+
+
+cdef _check_out(out, cnp.ndarray like, dtype, tuple shape=None):
+    """`shape`: that of `like` where it is None."""
+    if shape is None:
+        if (cnp.PyArray_CheckExact(out) and dtype is None
+                and cnp.PyArray_TYPE(out) == cnp.PyArray_TYPE(like)
+                and cnp.PyArray_ISBEHAVED(out) and _has_rows_of(out, like, -1)):
+            return  # what nearly all are, without a look at any Python object
+        shape = (<object>like).shape
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a numpy array, got {type(out).__name__}")
     wanted = like.dtype if dtype is None else dtype
@@ -330,15 +359,38 @@ cdef _is_same_place(cnp.ndarray x, cnp.ndarray out):
     return True
 
 
+cdef bint _may_overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether the memory from the first to the last byte of each has a byte of the other."""
+    cdef ptrdiff_t a_low, a_high, b_low, b_high
+    if cnp.PyArray_SIZE(a) == 0 or cnp.PyArray_SIZE(b) == 0:
+        return False
+    _extent(a, &a_low, &a_high)
+    _extent(b, &b_low, &b_high)
+    return a_low < b_high and b_low < a_high
+
+
+cdef void _extent(cnp.ndarray a, ptrdiff_t *low, ptrdiff_t *high) noexcept:
+    cdef ptrdiff_t length
+    cdef int d
+    low[0] = <ptrdiff_t>cnp.PyArray_DATA(a)
+    high[0] = low[0] + cnp.PyArray_ITEMSIZE(a)
+    for d in range(cnp.PyArray_NDIM(a)):
+        length = (cnp.PyArray_DIM(a, d) - 1) * cnp.PyArray_STRIDE(a, d)
+        if length < 0:
+            low[0] += length
+        else:
+            high[0] += length
+
+
 cdef cnp.ndarray _destination(cnp.ndarray x, out, bint reduces):
     """Where the kernels may write: `out` itself, or an array to be copied into it.
 
-    `x` and `out` have the same number of dimensions; `reduces` says that `out` has one result
-    per row, which must then not lie among the logits at all.
+    `reduces` says that `out` has one result per row, which must then not lie among the logits at
+    all; else it has the shape of `x`.
     """
-    if out is not None and type(out) is np.ndarray and (<cnp.ndarray>out).dtype == x.dtype:
+    if cnp.PyArray_CheckExact(out) and cnp.PyArray_TYPE(out) == cnp.PyArray_TYPE(x):
         if _is_direct(out) and (
-            not np.may_share_memory(x, out) or (not reduces and _is_same_place(x, out))
+            not _may_overlap(x, out) or (not reduces and _is_same_place(x, out))
         ):
             return out
     if reduces:
@@ -390,10 +442,13 @@ cdef int _axis_of(axis, int ndim, str expected) except? -1:
         return 0 if ndim <= 1 else SEVERAL_AXES
     if isinstance(axis, tuple):
         return SEVERAL_AXES
-    try:
-        given = operator.index(axis)
-    except TypeError:
-        _refuse_axis(axis, expected)
+    if type(axis) is int:
+        given = axis
+    else:
+        try:
+            given = operator.index(axis)
+        except TypeError:
+            _refuse_axis(axis, expected)
     # NumPy's reductions, too, take a scalar for an array of one axis.
     if ndim == 0 and given in (0, -1):
         return 0
@@ -443,8 +498,9 @@ cdef void _run(k.fl_walk *walk, ptrdiff_t n_elements) noexcept:
 
 cdef _describe(k.fl_walk *walk, int op, cnp.ndarray x, int axis, cnp.ndarray out,
                cnp.ndarray targets):
-    """All rows of `x`; `out` and `targets`, if any, have as many dimensions, each as long or 1."""
+    """All rows of `x`; `targets`, if any, have its shape, and `out` that or the rows' alone."""
     cdef int d, ndim = cnp.PyArray_NDIM(x)
+    cdef bint reduces = out is not None and cnp.PyArray_NDIM(out) < ndim
     cdef ptrdiff_t size = cnp.PyArray_ITEMSIZE(x)
     memset(walk, 0, sizeof(k.fl_walk))
     walk.size = size
@@ -459,11 +515,12 @@ cdef _describe(k.fl_walk *walk, int op, cnp.ndarray x, int axis, cnp.ndarray out
         walk.rows.targets = cnp.PyArray_DATA(targets)
     if walk.rows.n_classes != 1:
         walk.rows.x_class = _stride(x, axis)
-        walk.rows.out_class = _stride(out, axis)
+        walk.rows.out_class = 0 if reduces else _stride(out, axis)
         walk.rows.targets_class = _stride(targets, axis)
     for d in range(ndim):
         if d != axis and not k.fl_walk_add(
-            walk, cnp.PyArray_DIM(x, d), _stride(x, d), _stride(out, d), _stride(targets, d)
+            walk, cnp.PyArray_DIM(x, d), _stride(x, d), _stride(out, d - (reduces and axis < d)),
+            _stride(targets, d)
         ):
             raise ValueError(f"{ndim} dimensions are too many")
 
@@ -474,7 +531,7 @@ cdef inline ptrdiff_t _stride(cnp.ndarray a, int d) noexcept:
 
 
 cdef _run_rows(int op, cnp.ndarray x, int axis, cnp.ndarray out, double temperature):
-    """One kernel over all rows of `x`; `out` has as many dimensions, each as long or 1."""
+    """One kernel over all rows of `x`; `out` has its shape, or that of the rows."""
     cdef k.fl_walk walk
     _describe(&walk, op, x, axis, out, None)
     walk.rows.temperature = temperature
@@ -507,7 +564,7 @@ cdef _normalised(int op, x, axis, temperature, dtype, out):
     cdef double t = _number(temperature, _LEAST, _LARGEST, "temperature", "positive and finite")
     cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a), ANY_AXES)
     if out is not None:
-        _check_out(out, a, (<object>a).shape, dtype)
+        _check_out(out, a, dtype)
     if one_axis != SEVERAL_AXES:
         result = _destination(a, out, False)
         _run_rows(op, a, one_axis, result, t)
@@ -529,25 +586,24 @@ cdef _reduced(int op, x, str argument, axis, bint keepdims, dtype, out):
         rows, _, order = _merge_axes(a, axis)
         one_axis = cnp.PyArray_NDIM(rows) - 1
         reduced = order[one_axis:]
+    if out is None and not keepdims:
+        result = _empty_rows(rows, one_axis, cnp.PyArray_TYPE(a))
+        _run_rows(op, rows, one_axis, result, 1.0)
+        return _deliver(result, None, dtype)
     cdef tuple shape_of_a = (<object>a).shape
-    final = tuple([
+    shape = tuple([
         1 if d in reduced else length
         for d, length in enumerate(shape_of_a) if keepdims or d not in reduced
     ])
-    # The kernels write as many dimensions as they read, that of the classes of length 1.
-    row_shape = [
-        1 if d == one_axis else length for d, length in enumerate((<object>rows).shape)
-    ]
-    target = np.empty(row_shape, dtype=a.dtype)
-    if out is not None:
-        _check_out(out, a, final, dtype)
-        if rows is a:
-            target = out if keepdims or not row_shape else np.expand_dims(out, one_axis)
-    result = _destination(a, target, True)
+    if out is None:
+        result = _empty_rows(rows, one_axis, cnp.PyArray_TYPE(a))
+    else:
+        _check_out(out, a, dtype, shape)
+        result = _destination(a, out.squeeze(reduced) if keepdims and shape else out, True)
     _run_rows(op, rows, one_axis, result, 1.0)
-    if out is not None and rows is a and result is target:
+    if out is not None and np.may_share_memory(result, out):
         return out
-    return _deliver((<object>result).reshape(final), out, dtype)
+    return _deliver((<object>result).reshape(shape), out, dtype)
 
 
 cdef _elementwise(int op, x, dtype, out):
@@ -555,10 +611,10 @@ cdef _elementwise(int op, x, dtype, out):
     cdef cnp.ndarray a, result, flat, flat_result
     a, dtype = _logits(x, dtype, "x", False)
     if out is not None:
-        _check_out(out, a, (<object>a).shape, dtype)
+        _check_out(out, a, dtype)
     result = _destination(a, out, False)
     cdef int ndim = cnp.PyArray_NDIM(a)
-    if ndim > 1:
+    if ndim > 1 and not (cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_IS_C_CONTIGUOUS(result)):
         # The dimension with the smallest stride is walked innermost.
         order = sorted(range(ndim), key=lambda i: -abs(cnp.PyArray_STRIDE(a, i)))
         flat, flat_result = (<object>a).transpose(order), (<object>result).transpose(order)

@@ -29,6 +29,9 @@ cdef extern from "fastlogits.h" nogil:
     ctypedef void fl_kernel(const fl_rows *rows) noexcept
 
     enum:
+        FL_MAX_DIMS
+
+    enum:
         FL_LOGITS
         FL_TARGETS
         FL_POS_WEIGHT

@@ -71,7 +71,7 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
     of_positive = _broadcast_weights(pos_weight, x, "pos_weight", False)
     of_sample = _broadcast_weights(sample_weight, x, "sample_weight", reduction == "mean")
     if out is not None:
-        _check_out(out, x, (<object>x).shape, grad_dtype)
+        _check_out(out, x, grad_dtype)
     call.n = cnp.PyArray_SIZE(x)
     call.size = cnp.PyArray_ITEMSIZE(x)
     cdef const k.fl_kernels *kernels = _kernels_for(x)

@@ -5,6 +5,9 @@
 cdef cnp.ndarray _comparable(x, str argument):
     """`x` as an array of real numbers."""
     cdef cnp.ndarray a = _array(x, argument)
+    cdef int number = cnp.PyArray_TYPE(a)
+    if number == cnp.NPY_FLOAT32 or number == cnp.NPY_FLOAT64:
+        return a
     if a.dtype.kind not in "fiub" or a.dtype.itemsize > 8:
         _refuse_dtype(a, argument)
     return a
@@ -28,11 +31,10 @@ cdef _argmax_over_all(cnp.ndarray a):
 
 cdef cnp.ndarray _argmax(cnp.ndarray a, int axis):
     cdef k.fl_walk walk
-    cdef tuple shape = (<object>a).shape
-    if a.dtype.kind != "f":
+    if not cnp.PyArray_ISFLOAT(a):
         # Of 64-bit integers no floating dtype would hold all.
         return np.asarray(np.argmax(a, axis=axis))
-    cdef cnp.ndarray x, places = np.empty(shape[:axis] + shape[axis + 1:], dtype=np.intp)
+    cdef cnp.ndarray x, places = _empty_rows(a, axis, cnp.NPY_INTP)
     x, _ = _logits(a, None, "logits", True)
     _describe(&walk, k.FL_ARGMAX, x, axis, None, None)
     walk.rows.indices = <ptrdiff_t *>cnp.PyArray_DATA(places)

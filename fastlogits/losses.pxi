@@ -31,6 +31,18 @@ cdef cnp.ndarray _labels(targets, cnp.ndarray given, tuple shape, ptrdiff_t n_cl
 
     `given` is `targets` as an array; `ignore_index` is None where no label is ignored.
     """
+    cdef cnp.ndarray labels
+    cdef ptrdiff_t bad
+    cdef int64_t ignored = 0 if ignore_index is None else ignore_index
+    if cnp.PyArray_TYPE(given) == cnp.NPY_INT64 and (<object>given).shape == shape:
+        # What nearly all are. The copy is what keeps a label from changing between its check
+        # and its use.
+        labels = PyArray_NewCopy(given, cnp.NPY_CORDER)
+        bad = k.fl_find_bad_label(
+            <const int64_t *>cnp.PyArray_DATA(labels), cnp.PyArray_SIZE(labels), n_classes, ignored
+        )
+        if bad < 0:
+            return labels
     expected = "" if ignore_index is None else f" or ignore_index={ignore_index}"
     if given.dtype.kind not in "iu":
         # An empty list has no integers in it, but no others either.
@@ -42,18 +54,15 @@ cdef cnp.ndarray _labels(targets, cnp.ndarray given, tuple shape, ptrdiff_t n_cl
             f"{argument} must have the shape of logits without its class axis, {shape}, "
             f"got {(<object>given).shape}"
         )
-    # The copy is also what keeps a label from changing between its check and its use.
     given = np.array(given, order="C", copy=True)
-    cdef cnp.ndarray labels = given.astype(np.int64, copy=False)
-    cdef ptrdiff_t bad
+    labels = given.astype(np.int64, copy=False)
     if given.dtype.kind == "u" and given.dtype.itemsize == 8:
         # Beyond int64 they wrapped around, maybe onto ignore_index.
         large = np.flatnonzero(given > np.iinfo(np.int64).max)
         if large.size:
             _refuse_label(given, large[0], n_classes, expected, argument)
     bad = k.fl_find_bad_label(
-        <const int64_t *>cnp.PyArray_DATA(labels), labels.size, n_classes,
-        0 if ignore_index is None else ignore_index,
+        <const int64_t *>cnp.PyArray_DATA(labels), cnp.PyArray_SIZE(labels), n_classes, ignored
     )
     if bad >= 0:
         _refuse_label(given, bad, n_classes, expected, argument)
@@ -113,6 +122,8 @@ cdef int _class_axis(cnp.ndarray x, axis) except -1:
 
 
 cdef _ignored_label(ignore_index):
+    if type(ignore_index) is int and -(2**31) <= ignore_index < 2**31:
+        return ignore_index
     try:
         ignored = operator.index(ignore_index)
     except TypeError:
@@ -162,10 +173,19 @@ cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, int64_t ignored, cnp.
     return k.fl_sum(<const double *>cnp.PyArray_DATA(weights), n_rows)
 
 
+cdef _FLOAT32 = np.dtype(np.float32)
+
+
 cdef _total_loss(cnp.ndarray losses, double divisor, dtype):
     """Their sum, or their mean where the divisor is not 1."""
-    total = k.fl_sum(<const double *>cnp.PyArray_DATA(losses), losses.size)
-    return _cast(np.asarray(total / divisor if divisor else math.nan), dtype)[()]
+    cdef double total = k.fl_sum(
+        <const double *>cnp.PyArray_DATA(losses), cnp.PyArray_SIZE(losses)
+    )
+    total = total / divisor if divisor else math.nan
+    cdef float narrow = <float>total  # beyond the range it is infinite
+    if dtype == _FLOAT32:
+        return PyArray_Scalar(&narrow, dtype, None)
+    return PyArray_Scalar(&total, dtype, None)
 
 
 cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_index,
@@ -185,7 +205,7 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
     cdef tuple x_shape = (<object>x).shape
     cdef tuple shape = x_shape[:class_axis] + x_shape[class_axis + 1:]
     given = _array(targets, "targets")
-    if given.dtype.kind == "f" and (<object>given).shape != shape:
+    if cnp.PyArray_ISFLOAT(given) and (<object>given).shape != shape:
         soft = _soft_targets(given, x)
     else:
         labels = _labels(targets, given, shape, n_classes, ignored, "targets")
@@ -201,11 +221,11 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
         if reduction == "mean":
             of_row = _relative(of_row)
     if out is not None:
-        _check_out(out, x, x_shape, grad_dtype)
-    losses = np.empty(shape, dtype=np.float64)
+        _check_out(out, x, grad_dtype)
+    losses = _empty_rows(x, class_axis, cnp.NPY_FLOAT64)
     cdef double divisor = 1
     if reduction == "mean":
-        divisor = _divisor(labels, losses.size, loss.ignore_index, of_class, of_row)
+        divisor = _divisor(labels, cnp.PyArray_SIZE(losses), loss.ignore_index, of_class, of_row)
     loss.grad_scale = 1 / divisor if divisor else 0
     if with_gradient:
         gradient = _destination(x, out, False)
