@@ -8,6 +8,9 @@
 /* A hint; harmless for any address. */
 #define FL_PREFETCH(p) __builtin_prefetch((const void *)(p))
 
+/* Before a loop of at most eight rounds: what it indexes can then stay in registers. */
+#define FL_UNROLL _Pragma("GCC unroll 8")
+
 /* How many bits are set. */
 #define FL_POPCOUNT(bits) __builtin_popcount(bits)
 

@@ -19,6 +19,10 @@ typedef struct {
     double hess_scale;
 } fl_loss;
 
+/* Bytes for two tiles of 64 rows of a block of classes: fewer, in the L2 cache, cost more, as
+   their memory comes in shorter runs. */
+enum { FL_SCRATCH = 1 << 21 };
+
 /*
  * A block of rows. A row is one slice along the class axis: row i, class j lies at
  * x + i * x_row + j * x_class. Strides count elements, may be negative or zero.
@@ -47,6 +51,8 @@ typedef struct {
     ptrdiff_t *indices;
     ptrdiff_t k;          /* at least 1 */
     int smallest, sorted; /* of top_k: which end comes first; whether the k are in order */
+
+    void *scratch; /* FL_SCRATCH bytes, or NULL where there is no use for it, or no memory */
 } fl_rows;
 
 typedef void fl_kernel(const fl_rows *rows);

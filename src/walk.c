@@ -4,6 +4,8 @@
  */
 #include "fastlogits.h"
 
+#include <stdlib.h>
+
 int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,
                 ptrdiff_t targets_stride)
 {
@@ -39,12 +41,21 @@ ptrdiff_t fl_walk_rows(const fl_walk *walk)
     return n;
 }
 
+/* For rows side by side: where those are few, or their logits, the kernels do without. */
+static void *scratch_for(const fl_walk *walk, ptrdiff_t n_rows)
+{
+    const int last = walk->ndim - 1;
+    const int beside = walk->ndim > 0 && walk->x_stride[last] == 1 && walk->rows.x_class != 1;
+    return beside && walk->rows.n_classes >= 64 && n_rows >= 64 ? malloc(FL_SCRATCH) : NULL;
+}
+
 /* Rows [begin, end) in C order, handed to the kernel in runs along the last dimension. */
 static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
 {
     const fl_walk *walk = context;
     const int last = walk->ndim - 1;
     const ptrdiff_t length = walk->ndim ? walk->shape[last] : 1;
+    void *scratch = scratch_for(walk, end - begin);
     while (begin < end) {
         ptrdiff_t rest = begin / length;
         const ptrdiff_t first = begin % length;
@@ -52,6 +63,7 @@ static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
         ptrdiff_t x = 0, out = 0, targets = 0;
         fl_rows rows = walk->rows;
         rows.n_rows = run;
+        rows.scratch = scratch;
         rows.x_row = rows.out_row = rows.targets_row = 0;
         if (walk->ndim) {
             rows.x_row = walk->x_stride[last];
@@ -87,6 +99,7 @@ static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
         walk->kernel(&rows);
         begin += run;
     }
+    free(scratch);
 }
 
 void fl_walk_run(const fl_walk *walk, int n_threads)

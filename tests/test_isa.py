@@ -148,6 +148,20 @@ def part(a, b, c):
     return np.where(np.arange(len(a)) < np.count_nonzero(b > 0) - 2, a, c)
 
 
+def column(a, b, c):
+    """A column of rows that hold a, b, c and -a; which one, and how long they are, as above."""
+    quad = 16 // a.itemsize
+    count = np.count_nonzero(b > 0)
+    length, place = 1 + count % quad, count // quad % quad
+    return (a, b, c, -a)[place] if place < length else everywhere(0, a)
+
+
+def join(a, b, c):
+    if a.dtype != np.float32:
+        return a  # As `eighth`.
+    return (a.astype(np.float64) * b + c).astype(np.float32)
+
+
 def shifted_to_exponent(a):
     unsigned = a.view(f"u{a.itemsize}")
     return (unsigned << unsigned.dtype.type(np.finfo(a.dtype).nmant)).view(a.dtype)
@@ -191,6 +205,9 @@ PROBE = {
     "half": lambda a, b, c: a,
     "load_part": part,
     "store_part": part,
+    "join": join,
+    "load_rows": column,
+    "store_rows": column,
 }
 
 
@@ -218,7 +235,11 @@ def arguments(dtype):
     cancel[2] = -(cancel[0] * cancel[1])
     a, b, c = np.concatenate([np.stack([a, b, c]), patterns, near, cancel], axis=1)
     count = a.size - a.size % lanes
-    return [v[:count].reshape(-1, lanes) for v in (a, b, c)]
+    # For the lengths that probes take from it: every number of positive ones in b.
+    every = rng.normal(0, 3, (3, lanes + 1, lanes)).astype(dtype)
+    every[1] = np.where(np.tri(lanes + 1, lanes, -1), abs(every[1]), -abs(every[1]))
+    vectors = (v[:count].reshape(-1, lanes) for v in (a, b, c))
+    return [np.concatenate(pair) for pair in zip(vectors, every, strict=True)]
 
 
 def bits(a):

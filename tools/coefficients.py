@@ -92,6 +92,10 @@ def main():
     z_max = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
     show("exp", exp_tail, -r_max, r_max, 10, np.float64, lambda r: r**2 / mp.exp(r))
     show("log1p", log_tail, mp.mpf(0), z_max, 6, np.float64, lambda z: z / 2)
+    # What a float32 row needs of its float64 finish.
+    show("exp2 for float32", lambda r: 2**r, mp.mpf("-0.501"), mp.mpf("0.501"), 7, np.float64,
+         lambda r: 2**-r)  # fmt: skip
+    show("log1p for float32", log_tail, mp.mpf(0), z_max, 3, np.float64, lambda z: z / 2)
     for dtype in (np.float32, np.float64):
         high = dtype(mp.nstr(mp.ln(2), 30))
         low = dtype(mp.nstr(mp.ln(2) - mp.mpf(float(high)), 30))

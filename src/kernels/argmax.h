@@ -94,6 +94,30 @@ static void NAME(argmax_strip)(const real *x, ptrdiff_t stride, ptrdiff_t n_clas
     }
 }
 
+/* The rows of a tile, the first of which begins at x. */
+static void NAME(argmax_tile)(const fl_rows *rows, const real *x, int count, const NAME(tile) *tile,
+                              const real *max_, ptrdiff_t *indices)
+{
+    const vec zero = v_set1((real)0), one = v_set1((real)1);
+    for (int h = 0; h < count; h += WIDTH) {
+        const real *from = NAME(panel)(tile, h);
+        const vec max = v_load(max_ + h);
+        vec place_ = zero, nans_ = zero;
+        for (ptrdiff_t c = tile->n - 1; c >= 0; --c) {
+            const vec y = v_load(from + c * PANEL);
+            place_ = v_select(v_eq(y, max), v_set1((real)c), place_);
+            nans_ = v_add(nans_, v_keep(v_ne(y, y), one));
+        }
+        real place[WIDTH], nans[WIDTH];
+        v_store(place, place_);
+        v_store(nans, nans_);
+        for (int i = 0; i < WIDTH && h + i < count; ++i)
+            indices[h + i] = nans[i] > 0
+                                 ? NAME(find_nan)(x + (h + i) * rows->x_row, rows->x_class, tile->n)
+                                 : (ptrdiff_t)place[i];
+    }
+}
+
 static void NAME(argmax)(const fl_rows *rows)
 {
     const real *x = rows->x;
@@ -105,8 +129,17 @@ static void NAME(argmax)(const fl_rows *rows)
         }
         return;
     }
-    real buffer[BLOCK];
-    for (ptrdiff_t i = 0; i < rows->n_rows; ++i) {
+    real buffer[BLOCK], max[BATCH];
+    ptrdiff_t i = 0;
+    NAME(tile) tile = {buffer, n, NAME(tile_width)(n, BLOCK)};
+    for (; tile.width && i + LEAST_TILE <= rows->n_rows; i += tile.width) {
+        const ptrdiff_t left = rows->n_rows - i;
+        const int count = left < tile.width ? (int)left : tile.width;
+        tile.width = (count + PANEL - 1) / PANEL * PANEL;
+        NAME(load_tile)(x + i * rows->x_row, rows->x_row, stride, count, &tile, max);
+        NAME(argmax_tile)(rows, x + i * rows->x_row, count, &tile, max, rows->indices + i);
+    }
+    for (; i < rows->n_rows; ++i) {
         const ptrdiff_t next = i + 2 < rows->n_rows ? i + 2 : i;
         if (stride == 1 && n <= BLOCK)
             for (ptrdiff_t j = 0; j < n; j += 64 / (int)sizeof(real))

@@ -3,41 +3,43 @@
  * entropy of all, each a finish of the row's state.
  */
 
-/* The results of n rows of a call, from `begin` on, a row for each lane; of lanes beyond n
-   anything, and of special rows. `e`: their exponentials, one row after another, or NULL. */
-typedef f64v NAME(finish)(const fl_rows *rows, ptrdiff_t begin, int n, const NAME(swept) *swept,
-                          const real *e);
+/* The results of a batch of rows; of special rows, anything. `e`: the exponentials, one row after
+   another, or NULL. */
+typedef void NAME(finish)(const fl_rows *rows, ptrdiff_t begin, int count, const NAME(work) *work,
+                          const NAME(swept) *swept, const real *e, double *results);
 
 FL_INLINE void NAME(finish_each)(const fl_rows *rows, NAME(finish) *finish, int keep)
 {
     const ptrdiff_t n = rows->n_classes;
-    const NAME(scaling) common = NAME(scaling_of)(1);
-    const int batch = keep ? NAME(batch_of)(n, BLOCK) : BATCH;
     real buffer[BLOCK], kept[BLOCK];
-    real *e = keep && n <= BLOCK ? kept : NULL;
-    for (ptrdiff_t i = 0; i < rows->n_rows; i += batch) {
-        const int count = rows->n_rows - i < batch ? (int)(rows->n_rows - i) : batch;
-        NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, i, count, &common, buffer, e, n, NULL, swept);
-        for (int b = 0; b < count; b += FL_WIDTH_F64) {
-            const int lanes = count - b < FL_WIDTH_F64 ? count - b : FL_WIDTH_F64;
-            double results[FL_WIDTH_F64];
-            v_store(results, finish(rows, i + b, lanes, swept + b, e ? e + b * n : NULL));
-            for (int k = 0; k < lanes; ++k) {
-                const int special = NAME(is_special)(&swept[b + k].state);
-                real *out = (real *)rows->out + (i + b + k) * rows->out_row;
-                *out = special ? (real)NAN : (real)results[k];
-            }
+    real *second = keep ? kept : NULL;
+    NAME(work) work = NAME(work_of)(rows, 1, keep ? BLOCK : WIDE_BATCH * n, buffer, second, second);
+    work.keep = keep;
+    work.out = NULL;
+    real *e = n <= BLOCK ? work.spread : NULL;
+    int count;
+    for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
+        count = NAME(count)(rows, i, &work);
+        NAME(swept) swept;
+        NAME(sweep_batch)(rows, i, count, &work, e, n, &swept);
+        double results[BATCH];
+        finish(rows, i, count, &work, &swept, e, results);
+        for (int b = 0; b < count; ++b) {
+            real *out = (real *)rows->out + (i + b) * rows->out_row;
+            *out = NAME(is_special)(&swept, b) ? (real)NAN : (real)results[b];
         }
     }
 }
 
-FL_INLINE f64v NAME(finish_max_prob)(const fl_rows *rows, ptrdiff_t begin, int n,
-                                     const NAME(swept) *swept, const real *e)
+static void NAME(finish_max_prob)(const fl_rows *rows, ptrdiff_t begin, int count,
+                                  const NAME(work) *work, const NAME(swept) *swept, const real *e,
+                                  double *results)
 {
     (void)rows, (void)begin, (void)e;
-    const row_state state = NAME(as_row_state)(swept, n);
-    return finish_normaliser(&state).largest.hi;
+    for (int b = 0; b < count; b += FL_WIDTH_F64) {
+        const row_state state = NAME(states)(swept, b, &work->scaling);
+        v_store(results + b, NAME(finish_normaliser)(&state).largest.hi);
+    }
 }
 
 static void NAME(max_prob)(const fl_rows *rows)
@@ -62,30 +64,53 @@ static real NAME(next_largest)(const real *x, ptrdiff_t stride, ptrdiff_t n, rea
     return v_hmax(best);
 }
 
+/* The same of the rows of a tile. */
+static void NAME(next_of_tile)(const NAME(swept) *swept, double *next)
+{
+    const vec least = v_set1((real)-INFINITY);
+    for (int h = 0; h < swept->tile.width; h += WIDTH) {
+        f64v max_[HALVES];
+        for (int i = 0; i < HALVES; ++i)
+            max_[i] = v_load(swept->max + h + i * FL_WIDTH_F64);
+        const vec max = NAME(rounded)(max_);
+        vec best = least;
+        for (ptrdiff_t c = 0; c < swept->tile.n; ++c) {
+            const vec y = v_load(NAME(panel)(&swept->tile, h) + c * PANEL);
+            best = v_max(v_select(v_eq(y, max), least, y), best);
+        }
+        for (int i = 0; i < HALVES; ++i)
+            v_store(next + h + i * FL_WIDTH_F64, NAME(widened)(best, i));
+    }
+}
+
 /* p1 - p2 = p1 (1 - exp(x2 - x1)), with the last factor right to its own last places: of a pair
    1 - hi is exact where it cancels. */
-FL_INLINE f64v NAME(finish_margin)(const fl_rows *rows, ptrdiff_t begin, int n,
-                                   const NAME(swept) *swept, const real *e)
+static void NAME(finish_margin)(const fl_rows *rows, ptrdiff_t begin, int count,
+                                const NAME(work) *work, const NAME(swept) *swept, const real *e,
+                                double *results)
 {
     (void)e;
-    double max_[FL_WIDTH_F64], next_[FL_WIDTH_F64];
-    for (int k = 0; k < FL_WIDTH_F64; ++k) {
-        const int b = k < n ? k : 0;
-        const real *x = (const real *)rows->x + (begin + b) * rows->x_row;
-        const real max = swept[b].state.max;
-        max_[k] = (double)max;
-        next_[k] = swept[b].state.equal > 1
-                       ? (double)max
-                       : (double)NAME(next_largest)(x, rows->x_class, rows->n_classes, max);
-    }
-    const row_state state = NAME(as_row_state)(swept, n);
+    const ptrdiff_t n = rows->n_classes;
     const f64v zero = v_set1(0.0), least = v_set1(-2000.0); /* exp of which is 0 */
-    const pair_f64 d = two_sum_f64(v_load(next_), v_sub(zero, v_load(max_)));
-    const pair_f64 difference = {v_max(least, d.hi), v_keep(v_gt(d.hi, least), d.lo)};
-    const pair_f64 ratio = exp_pair_f64(difference, zero);
-    const f64v unshift = v_set1(-1 / FRAME_SCALE);
-    const f64v lead = v_fma(ratio.lo, unshift, v_fma(ratio.hi, unshift, v_set1(1.0)));
-    return v_mul(finish_normaliser(&state).largest.hi, lead);
+    double next_[BATCH] = {0};
+    if (swept->in_tile)
+        NAME(next_of_tile)(swept, next_);
+    for (int b = 0; !swept->in_tile && b < count; ++b)
+        next_[b] =
+            (double)NAME(next_largest)((const real *)rows->x + (begin + b) * rows->x_row,
+                                       rows->x_class, n, (real)(swept->max[b] + swept->offset[b]));
+    for (int b = 0; b < count; b += FL_WIDTH_F64) {
+        const f64v max = v_add(v_load(swept->max + b), v_load(swept->offset + b));
+        const f64v several = v_load(swept->equal + b);
+        const f64v next = v_select(v_gt(several, v_set1(1.0)), max, v_load(next_ + b));
+        const row_state state = NAME(states)(swept, b, &work->scaling);
+        const pair_f64 d = two_sum_f64(next, v_sub(zero, max));
+        const pair_f64 difference = {v_max(least, d.hi), v_keep(v_gt(d.hi, least), d.lo)};
+        const pair_f64 ratio = exp_pair_f64(difference, zero);
+        const f64v unshift = v_set1(-1 / FRAME_SCALE);
+        const f64v lead = v_fma(ratio.lo, unshift, v_fma(ratio.hi, unshift, v_set1(1.0)));
+        v_store(results + b, v_mul(NAME(finish_normaliser)(&state).largest.hi, lead));
+    }
 }
 
 static void NAME(margin)(const fl_rows *rows) { NAME(finish_each)(rows, NAME(finish_margin), 0); }
@@ -101,7 +126,8 @@ static double NAME(entropy_block)(const real *x, const real *e, ptrdiff_t n, rea
 {
     const vec zero = v_set1((real)0), max = v_set1(max_);
     NAME(fold_sum) sum = NAME(fold_nothing)();
-    for (ptrdiff_t j = 0; j < n; j += FOLD_SPAN)
+    for (ptrdiff_t j = 0; j < n; j += FOLD_SPAN) {
+        NAME(fold_sum) span = NAME(fold_nothing)();
         for (int k = 0; k < GROUP; ++k) {
             NAME(pair) y[4];
             for (int q = 0; q < 4; ++q) {
@@ -111,47 +137,83 @@ static double NAME(entropy_block)(const real *x, const real *e, ptrdiff_t n, rea
                     y[q].hi = NAME(entropy_term)(v_load_part(e + at, left, zero),
                                                  v_load_part(x + at, left, max), max);
             }
-            NAME(fold)(&sum, k, y);
+            NAME(fold)(&span, k, y);
         }
+        NAME(fold_span)(&sum, &span);
+    }
     return NAME(fold_total)(&sum);
 }
 
-/* The same of a row, of whose exponentials e is NULL where they have to be computed again. */
-static double NAME(entropy_sum)(const real *logits, ptrdiff_t stride, ptrdiff_t n,
-                                const NAME(swept) *swept, const real *e)
+/* The same of row b of a batch, of whose exponentials e is NULL where they have to be computed
+   again. */
+static double NAME(entropy_sum)(const real *logits, ptrdiff_t stride, ptrdiff_t n, int b,
+                                const NAME(work) *work, const NAME(swept) *swept, const real *e)
 {
-    real buffer[BLOCK], again[BLOCK];
+    real again[BLOCK];
+    const real max = (real)(swept->max[b] + swept->offset[b]);
     if (e)
-        return NAME(entropy_block)(NAME(take)(logits, stride, n, buffer), e, n, swept->state.max);
-    const NAME(frame) frame = NAME(frame_of)(swept->state.n, &swept->scaling);
+        return NAME(entropy_block)(NAME(take)(logits, stride, n, work->buffer), e, n, max);
+    const NAME(scaling) scaling = NAME(scaling_of_row)(swept, b, &work->scaling);
+    const NAME(frame) frame = NAME(frame_of)(v_set1((real)swept->n[b]), &scaling);
     double sum = 0, lost = 0;
     for (ptrdiff_t j = 0; j < n; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *block = NAME(take)(logits + j * stride, stride, length, buffer);
+        const real *block = NAME(take)(logits + j * stride, stride, length, work->buffer);
         FOR_EACH_REGISTER(block, again, length, v_set1((real)-INFINITY), {
-            y = swept->scaling.scaled ? NAME(exp)(x, &frame, 1).hi : NAME(exp)(x, &frame, 0).hi;
+            y = scaling.scaled ? NAME(exp)(x, &frame, 1).hi : NAME(exp)(x, &frame, 0).hi;
         });
-        NAME(add_to)(&sum, &lost, NAME(entropy_block)(block, again, length, swept->state.max), 0);
+        NAME(add_to)(&sum, &lost, NAME(entropy_block)(block, again, length, max), 0);
     }
     return sum + lost;
 }
 
-/* log(sum) - max + sum p (max - x), of which neither is negative. */
-FL_INLINE f64v NAME(finish_entropy)(const fl_rows *rows, ptrdiff_t begin, int n,
-                                    const NAME(swept) *swept, const real *e)
+/* The rows of one register of two tiles, of logits and exponentials. */
+typedef struct {
+    const real *x, *e;
+    vec max;
+} NAME(tile_entropy);
+
+FL_INLINE NAME(pair) NAME(entropy_term_of)(void *context, ptrdiff_t c)
 {
-    double sums[FL_WIDTH_F64];
-    for (int k = 0; k < FL_WIDTH_F64; ++k) {
-        const int b = k < n ? k : 0;
-        const real *x = (const real *)rows->x + (begin + b) * rows->x_row;
-        sums[k] = k < n && !NAME(is_special)(&swept[b].state)
-                      ? NAME(entropy_sum)(x, rows->x_class, rows->n_classes, swept + b,
-                                          e ? e + b * rows->n_classes : NULL)
-                      : 0;
+    const NAME(tile_entropy) *t = context;
+    const vec term = NAME(entropy_term)(v_load(t->e + c * PANEL), v_load(t->x + c * PANEL), t->max);
+    return (NAME(pair)){term, v_set1((real)0)};
+}
+
+static void NAME(entropy_of_tile)(const NAME(swept) *swept, double *sums)
+{
+    for (int h = 0; h < swept->tile.width; h += WIDTH) {
+        f64v max[HALVES];
+        for (int i = 0; i < HALVES; ++i)
+            max[i] = v_load(swept->max + h + i * FL_WIDTH_F64);
+        NAME(tile_entropy) t = {NAME(panel)(&swept->soft, h), NAME(panel)(&swept->tile, h),
+                                NAME(rounded)(max)};
+        const NAME(lane_sum) sum =
+            NAME(sum_terms)(NAME(entropy_term_of), &t, swept->tile.n, FOLD_SPAN);
+        for (int i = 0; i < HALVES; ++i)
+            v_store(sums + h + i * FL_WIDTH_F64, NAME(lane_total)(&sum, i));
     }
-    const row_state state = NAME(as_row_state)(swept, n);
-    const f64v inverse = v_mul(finish_normaliser(&state).inverse.hi, v_set1(1 / EXP_FACTOR));
-    return v_fma(v_load(sums), inverse, finish_log(&state).hi);
+}
+
+/* log(sum) - max + sum p (max - x), of which neither is negative. */
+static void NAME(finish_entropy)(const fl_rows *rows, ptrdiff_t begin, int count,
+                                 const NAME(work) *work, const NAME(swept) *swept, const real *e,
+                                 double *results)
+{
+    const ptrdiff_t n = rows->n_classes;
+    double sums[BATCH] = {0};
+    if (swept->in_tile)
+        NAME(entropy_of_tile)(swept, sums);
+    for (int b = 0; !swept->in_tile && b < count; ++b)
+        if (!NAME(is_special)(swept, b))
+            sums[b] = NAME(entropy_sum)((const real *)rows->x + (begin + b) * rows->x_row,
+                                        rows->x_class, n, b, work, swept, e ? e + b * n : NULL);
+    for (int b = 0; b < count; b += FL_WIDTH_F64) {
+        const row_state state = NAME(states)(swept, b, &work->scaling);
+        const f64v inverse =
+            v_mul(NAME(finish_normaliser)(&state).inverse.hi, v_set1(1 / EXP_FACTOR));
+        v_store(results + b, v_fma(v_load(sums + b), inverse, NAME(finish_log)(&state).hi));
+    }
 }
 
 static void NAME(entropy)(const fl_rows *rows) { NAME(finish_each)(rows, NAME(finish_entropy), 1); }

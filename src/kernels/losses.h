@@ -12,125 +12,274 @@
  * 1 - p is the probability of all the others. Weights of the row come on top.
  */
 
-/* What the finish of a batch of rows leaves, one number for each. */
+/* What the second sweep of a batch needs, a number for each row: the gradient is made of
+   probabilities p, in place, as p factor - a scale. */
 typedef struct {
-    double nll[BATCH], p[BATCH], not_p[BATCH];                /* of the label */
-    double inverse[BATCH], inverse_lo[BATCH], largest[BATCH]; /* as softmax needs them */
-    double log[BATCH], not_largest[BATCH];
-} NAME(finished);
+    NAME(normalisers) normalisers; /* to |factor| p, or to p where there is a Hessian */
+    real factor[BATCH], minus_scale[BATCH], at_label[BATCH];
+    /* hess_scale p (1 - p); for a p that may be near 1, hess_of_largest. */
+    real hess_scale[BATCH], hess_of_largest[BATCH];
+} NAME(gradients);
 
-/* A row for each lane. */
-static void NAME(finish_rows)(const NAME(swept) *swept, int n, int gradient, NAME(finished) *f)
+/* What class_weight[label] and the coefficient of the label are, of the rows from `begin` on. */
+FL_INLINE void NAME(of_labels)(const fl_rows *rows, ptrdiff_t begin, int count, f64v *weight,
+                               f64v *a)
 {
-    const f64v zero = v_set1(0.0);
-    for (int b = 0; b < n; b += FL_WIDTH_F64) {
-        const row_state state = NAME(as_row_state)(swept + b, n - b);
-        double logit_[FL_WIDTH_F64], max_[FL_WIDTH_F64], offset_[FL_WIDTH_F64];
-        for (int k = 0; k < FL_WIDTH_F64; ++k) {
-            const NAME(swept) *row = swept + (b + k < n ? b + k : b);
-            logit_[k] = row->logit;
-            max_[k] = (double)row->state.max;
-            offset_[k] = (double)row->scaling.offset;
-        }
-        const f64v logit = v_load(logit_), max = v_load(max_), offset = v_load(offset_);
-        const pair_f64 log = finish_log(&state);
-        v_store(f->log + b, log.hi);
-        v_store(f->nll + b, add_pairs(two_sum_f64(max, v_sub(zero, logit)), log).hi);
-        if (!gradient)
-            continue;
-        const normaliser_parts parts = finish_normaliser(&state);
-        v_store(f->inverse + b, parts.inverse.hi);
-        v_store(f->inverse_lo + b, parts.inverse.lo);
-        v_store(f->largest + b, parts.largest.hi);
-        const pair_f64 e_max = exp_pair_f64(state.max, state.n), rest = whole_rest(&state, e_max);
-        const pair_f64 sum = add_pairs(e_max, rest);
-        const pair_f64 e = exp_pair_f64((pair_f64){v_sub(logit, offset), zero}, state.n);
-        const pair_f64 others = add_pairs(sum, (pair_f64){v_sub(zero, e.hi), v_sub(zero, e.lo)});
-        const f64v not_largest = divide_pairs(rest, sum).hi;
-        const f64v not_p = divide_pairs(others, sum).hi;
-        v_store(f->p + b, divide_pairs(e, sum).hi);
-        v_store(f->not_largest + b, not_largest);
-        v_store(f->not_p + b, v_select(v_eq(logit, max), not_largest, not_p));
+    NAME(target) target;
+    *weight = v_set1(1.0);
+    *a = v_set1(0.0);
+    if (!rows->labels || (!rows->loss->class_weight && rows->loss->label_smoothing == 0))
+        return;
+    double weight_[FL_WIDTH_F64] = {0}, a_[FL_WIDTH_F64] = {0};
+    for (int k = 0; k < FL_WIDTH_F64 && k < count; ++k) {
+        const ptrdiff_t i = begin + k;
+        const ptrdiff_t label = NAME(is_ignored)(rows, i) ? 0 : rows->labels[i];
+        weight_[k] = rows->loss->class_weight ? rows->loss->class_weight[label] : 1;
+        a_[k] = NAME(target_of)(rows, i, &target) ? (double)NAME(coefficient)(&target, label) : 0;
     }
+    *weight = v_load(weight_);
+    *a = v_load(a_);
+}
+
+/* The losses of the rows [h, h + WIDTH) of a batch from `begin` on and, unless NULL, what the
+   gradients need. Of special and ignored rows, anything. */
+FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, int count,
+                                   const NAME(swept) *swept, const NAME(scaling) *common,
+                                   NAME(gradients) *gradients)
+{
+    const fl_loss *loss = rows->loss;
+    const f64v zero = v_set1(0.0), one = v_set1(1.0), infinite = v_set1((double)INFINITY);
+    f64v factor[HALVES], minus_scale[HALVES], largest[HALVES], at_label[HALVES];
+    f64v hess_scale[HALVES], hess_of_largest[HALVES];
+    pair_f64 inverse[HALVES];
+    for (int i = 0; i < HALVES; ++i) {
+        const int b = h + i * FL_WIDTH_F64;
+        f64v weight = one, w, a;
+        if (rows->row_weight)
+            weight = v_load_part(rows->row_weight + begin + b, count - b, one);
+        NAME(of_labels)(rows, begin + b, count - b, &w, &a);
+        const row_state state = NAME(states)(swept, b, common);
+        const f64v offset = v_load(swept->offset + b), max = v_add(v_load(swept->max + b), offset);
+        const f64v logit = v_load(swept->logit + b), mass = v_load(swept->mass + b);
+        const f64v keep = rows->labels ? v_mul(v_set1(1 - loss->label_smoothing), w) : zero;
+        const f64v z = v_mul(v_set1(loss->z_loss), w);
+
+        const pair_f64 log = NAME(finish_log)(&state);
+        const f64v lse = v_add(max, log.hi), gap = v_sub(max, logit);
+        const f64v near = NAME(wide_add)(two_sum_f64(max, v_sub(zero, logit)), log).hi;
+        const f64v nll = v_select(v_eq(gap, infinite), infinite, near);
+        f64v l = v_add(v_load(swept->dot + b), v_mul(mass, log.hi));
+        l = v_add(l, v_keep(v_ne(keep, zero), v_mul(keep, nll)));
+        l = v_add(l, v_keep(v_ne(z, zero), v_mul(v_mul(z, lse), lse)));
+        if (rows->losses)
+            v_store_part(rows->losses + begin + b, count - b, v_mul(weight, l));
+        if (!gradients)
+            continue;
+
+        const pair_f64 e_max = NAME(wide_exp)(state.max, state.n);
+        const pair_f64 rest = NAME(whole_rest)(&state, e_max), sum = NAME(wide_add)(e_max, rest);
+        const pair_f64 by = NAME(wide_div)(single(one), sum);
+        const f64v p_max = NAME(wide_quotient)(e_max, sum, by).hi;
+        const f64v not_max = NAME(wide_quotient)(rest, sum, by).hi;
+
+        const f64v g = v_mul(weight, v_set1(loss->grad_scale));
+        const f64v all = v_add(v_add(keep, mass), v_mul(v_mul(v_set1(2.0), z), lse));
+        /* A factor of p goes into the normaliser, where it is not rounded, but for its sign;
+           the Hessian is of p itself. */
+        const f64v of_p = v_mul(g, all), sign = v_select(v_gt(zero, of_p), v_set1(-1.0), one);
+        const f64v size = rows->hess ? one : v_abs(of_p);
+        const f64v product = v_mul(by.hi, size);
+        const f64v product_lo = v_fma(by.hi, size, v_sub(zero, product));
+        inverse[i] = (pair_f64){product, v_add(product_lo, v_mul(by.lo, size))};
+        largest[i] = v_mul(p_max, size);
+        factor[i] = rows->hess ? of_p : sign;
+        minus_scale[i] = v_sub(zero, g);
+        hess_scale[i] = v_mul(g, v_set1(loss->hess_scale));
+        hess_of_largest[i] = v_mul(v_mul(hess_scale[i], p_max), not_max);
+
+        const pair_f64 e = NAME(wide_exp)(single(v_sub(logit, offset)), state.n);
+        const pair_f64 others =
+            NAME(wide_add)(sum, (pair_f64){v_sub(zero, e.hi), v_sub(zero, e.lo)});
+        const f64v p = NAME(wide_quotient)(e, sum, by).hi;
+        const f64v not_p =
+            v_select(v_eq(logit, max), not_max, NAME(wide_quotient)(others, sum, by).hi);
+        const f64v plain = v_sub(v_mul(v_sub(all, keep), p), v_mul(keep, not_p));
+        at_label[i] = v_mul(g, v_sub(plain, a));
+    }
+    if (!gradients)
+        return;
+    NAME(set_normalisers)(&gradients->normalisers, h, inverse, largest);
+    v_store(gradients->factor + h, NAME(rounded)(factor));
+    v_store(gradients->minus_scale + h, NAME(rounded)(minus_scale));
+    v_store(gradients->at_label + h, NAME(rounded)(at_label));
+    v_store(gradients->hess_scale + h, NAME(rounded)(hess_scale));
+    v_store(gradients->hess_of_largest + h, NAME(rounded)(hess_of_largest));
+}
+
+/* The gradient of probabilities p, with coefficients a; and the Hessian's diagonal. */
+FL_INLINE vec NAME(with_target)(vec p, vec a, vec factor, vec minus_scale)
+{
+    return v_fma(p, factor, v_mul(a, minus_scale));
+}
+
+FL_INLINE vec NAME(hessian)(vec p, vec scale, vec largest, vec of_largest)
+{
+    const vec h = v_mul(v_mul(p, v_sub(v_set1((real)1), p)), scale);
+    return v_select(v_eq(p, largest), of_largest, h);
+}
+
+/* A row whose probabilities become its gradient. */
+typedef struct {
+    const NAME(gradients) *all;
+    int b;
+    const NAME(target) *target; /* or NULL */
+    real *hess;                 /* or NULL; with the stride of the gradient */
+    ptrdiff_t stride;
+} NAME(gradient);
+
+/* Of classes [j, j + n), in place. */
+static void NAME(to_gradient)(void *context, real *p, ptrdiff_t j, ptrdiff_t n)
+{
+    const NAME(gradient) *by = context;
+    const vec zero = v_set1((real)0), factor = v_set1(by->all->factor[by->b]);
+    real buffer[BLOCK];
+    if (by->hess) {
+        const vec scale = v_set1(by->all->hess_scale[by->b]);
+        const vec largest = v_set1(by->all->normalisers.largest[by->b]);
+        const vec of_largest = v_set1(by->all->hess_of_largest[by->b]);
+        real *hess = by->hess + j * by->stride, *to = NAME(place)(hess, by->stride, buffer);
+        FOR_EACH_REGISTER(p, to, n, zero, y = NAME(hessian)(x, scale, largest, of_largest));
+        NAME(put)(to, hess, by->stride, n);
+    }
+    if (by->target) {
+        const real *a = NAME(coefficients)(by->target, j, n, buffer);
+        const vec minus_scale = v_set1(by->all->minus_scale[by->b]);
+        ptrdiff_t i = 0;
+        for (; i + WIDTH <= n; i += WIDTH)
+            v_store(p + i, NAME(with_target)(v_load(p + i), v_load(a + i), factor, minus_scale));
+        const vec y = NAME(with_target)(v_load_part(p + i, n - i, zero),
+                                        v_load_part(a + i, n - i, zero), factor, minus_scale);
+        v_store_part(p + i, n - i, y);
+    } else if (by->all->factor[by->b] != 1) {
+        FOR_EACH_REGISTER(p, p, n, zero, y = v_mul(x, factor));
+    }
+}
+
+/* The rows of a tile. */
+typedef struct {
+    const NAME(gradients) *all;
+    const NAME(target) *target; /* or NULL */
+    const NAME(tile) *soft;     /* or NULL */
+    const real *labels;         /* or NULL */
+    const real *ignored;        /* or NULL: labels of which -1 stand for rows of zeros */
+} NAME(gradient_rows);
+
+FL_INLINE vec NAME(map_gradient)(const void *context, vec x, ptrdiff_t c, int h)
+{
+    const NAME(gradient_rows) *by = context;
+    const NAME(normaliser) normaliser = NAME(normaliser_of_lanes)(&by->all->normalisers, h);
+    const vec p = NAME(normalised)(x, &normaliser), factor = v_load(by->all->factor + h);
+    vec y = v_mul(p, factor);
+    if (by->target) {
+        const real *soft = by->soft ? NAME(panel)(by->soft, h) : NULL;
+        const vec a = NAME(tile_coefficient)(by->target, soft, c);
+        y = NAME(with_target)(p, a, factor, v_load(by->all->minus_scale + h));
+    }
+    if (by->labels) {
+        const vec label = v_load(by->labels + h);
+        y = v_select(v_eq(label, v_set1((real)c)), v_load(by->all->at_label + h), y);
+        if (by->ignored)
+            y = v_keep(v_gt(label, v_set1((real)-1)), y);
+    }
+    return y;
+}
+
+FL_INLINE vec NAME(map_hessian)(const void *context, vec x, ptrdiff_t c, int h)
+{
+    (void)c;
+    const NAME(gradient_rows) *by = context;
+    const NAME(normaliser) normaliser = NAME(normaliser_of_lanes)(&by->all->normalisers, h);
+    vec y = NAME(hessian)(NAME(normalised)(x, &normaliser), v_load(by->all->hess_scale + h),
+                          normaliser.largest, v_load(by->all->hess_of_largest + h));
+    if (by->ignored)
+        y = v_keep(v_gt(v_load(by->ignored + h), v_set1((real)-1)), y);
+    return y;
+}
+
+/* The second sweep of a batch in a tile. */
+static void NAME(finish_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
+                              const NAME(swept) *swept, const NAME(gradients) *gradients)
+{
+    const ptrdiff_t row = rows->out_row, class = rows->out_class;
+    NAME(target) target;
+    const real *labels = rows->labels ? swept->labels : NULL;
+    const NAME(gradient_rows) by = {
+        .all = gradients,
+        .target = NAME(target_of)(rows, begin, &target),
+        .soft = rows->targets ? &swept->soft : NULL,
+        .labels = labels,
+        .ignored = swept->ignored ? labels : NULL,
+    };
+    if (rows->hess)
+        NAME(store_tile)(&swept->tile, (real *)rows->hess + begin * row, row, class, count,
+                         NAME(map_hessian), &by);
+    NAME(store_tile)(&swept->tile, (real *)rows->out + begin * row, row, class, count,
+                     NAME(map_gradient), &by);
 }
 
 static void NAME(cross_entropy)(const fl_rows *rows)
 {
-    const fl_loss *loss = rows->loss;
-    const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;
-    const NAME(scaling) common = NAME(scaling_of)(1);
+    const ptrdiff_t n = rows->n_classes, os = rows->out_class;
     const int gradient = rows->out != NULL;
-    const int batch = gradient ? NAME(batch_of)(n, os == 1 ? 4 * BLOCK : BLOCK) : BATCH;
-    real buffer[BLOCK], spread[BLOCK]; /* the latter for batch * n exponentials, if os != 1 */
-    for (ptrdiff_t begin = 0; begin < rows->n_rows; begin += batch) {
-        const int count = rows->n_rows - begin < batch ? (int)(rows->n_rows - begin) : batch;
+    real buffer[BLOCK], spread[BLOCK]; /* the latter for a batch's exponentials, if os != 1 */
+    real soft[BLOCK];
+    NAME(labels) labels = {.begin = -LABELS};
+    const ptrdiff_t again = gradient ? (os == 1 ? 4 * BLOCK : BLOCK) : WIDE_BATCH * n;
+    NAME(work) work = NAME(work_of)(rows, 1, again, buffer, soft, spread);
+    work.labels = &labels;
+    work.keep = gradient;
+    int count;
+    for (ptrdiff_t begin = 0; begin < rows->n_rows; begin += count) {
+        count = NAME(count)(rows, begin, &work);
         real *e = NULL;
         if (gradient && n <= BLOCK)
-            e = os == 1 ? (real *)rows->out + begin * rows->out_row : spread;
+            e = os == 1 ? (real *)rows->out + begin * rows->out_row : work.spread;
         const ptrdiff_t e_row = os == 1 ? rows->out_row : n;
-        NAME(finished) f;
-        NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, begin, count, &common, buffer, e, e_row, os == 1 ? rows->out : NULL,
-                          swept);
-        NAME(finish_rows)(swept, count, gradient, &f);
+        NAME(swept) swept;
+        NAME(sweep_batch)(rows, begin, count, &work, e, e_row, &swept);
+        NAME(gradients) gradients;
+        for (int h = 0; h < count; h += WIDTH)
+            NAME(finish_losses)(rows, begin, h, count, &swept, &work.scaling,
+                                gradient ? &gradients : NULL);
+        for (int b = 0; rows->losses && (swept.ignored || !swept.in_tile) && b < count; ++b)
+            if (NAME(is_ignored)(rows, begin + b))
+                rows->losses[begin + b] = 0;
+            else if (NAME(is_special)(&swept, b))
+                rows->losses[begin + b] = (double)NAN;
+        if (!gradient)
+            continue;
+        if (swept.in_tile) {
+            NAME(finish_tile)(rows, begin, count, &swept, &gradients);
+            continue;
+        }
         for (int b = 0; b < count; ++b) {
             const ptrdiff_t i = begin + b;
-            const NAME(state) *state = &swept[b].state;
-            real *out = gradient ? (real *)rows->out + i * rows->out_row : NULL;
+            real *out = (real *)rows->out + i * rows->out_row;
             real *hess = rows->hess ? (real *)rows->hess + i * rows->out_row : NULL;
-            if (NAME(is_ignored)(rows, i) || NAME(is_special)(state)) {
-                const int ignored = NAME(is_ignored)(rows, i);
-                if (rows->losses)
-                    rows->losses[i] = ignored ? 0 : (double)NAN;
-                if (out)
-                    NAME(fill)(out, os, n, ignored ? 0 : (real)NAN);
+            if (NAME(is_ignored)(rows, i) || NAME(is_special)(&swept, b)) {
+                const real value = NAME(is_ignored)(rows, i) ? 0 : (real)NAN;
+                NAME(fill)(out, os, n, value);
                 if (hess)
-                    NAME(fill)(hess, os, n, ignored ? 0 : (real)NAN);
+                    NAME(fill)(hess, os, n, value);
                 continue;
             }
-            const ptrdiff_t label = rows->labels ? rows->labels[i] : 0;
-            const double weight = rows->row_weight ? rows->row_weight[i] : 1;
-            const double w = rows->labels && loss->class_weight ? loss->class_weight[label] : 1;
-            const double keep = rows->labels ? (1 - loss->label_smoothing) * w : 0;
-            const double max = (double)state->max, z = loss->z_loss * w, lse = max + f.log[b];
-            if (rows->losses) {
-                const double nll = isinf(max - swept[b].logit) ? (double)INFINITY : f.nll[b];
-                double l = state->dot + state->mass * f.log[b];
-                l += keep == 0 ? 0 : keep * nll;
-                l += z == 0 ? 0 : z * lse * lse;
-                rows->losses[i] = weight * l;
-            }
-            if (!out)
-                continue;
             NAME(target) target;
-            const double g = weight * loss->grad_scale, all = keep + state->mass + 2 * z * lse;
-            /* A factor of p goes into the normaliser, where it is not rounded, but for its sign;
-               the Hessian is of p itself. */
-            const double factor = g * all, size = hess ? 1 : fabs(factor);
-            NAME(gradient) by = {
-                .target = NAME(target_of)(rows, i, &target),
-                .factor = hess         ? factor
-                          : factor < 0 ? -1
-                                       : 1,
-                .scale = g,
-            };
-            if (hess) {
-                by.hess = hess;
-                by.hess_scale = g * loss->hess_scale;
-                by.largest = (real)f.largest[b];
-                by.hess_of_largest = (real)(by.hess_scale * f.largest[b] * f.not_largest[b]);
-            }
-            const double inverse = f.inverse[b] * size;
-            const double inverse_lo = fma(f.inverse[b], size, -inverse) + f.inverse_lo[b] * size;
-            const NAME(normaliser) normaliser =
-                NAME(normaliser_of)(inverse, inverse_lo, f.largest[b] * size);
-            NAME(finish_softmax)((const real *)rows->x + i * rows->x_row, xs, out, os, n,
-                                 e ? e + b * e_row : NULL, swept + b, &normaliser, &by, buffer,
-                                 spread);
-            if (rows->labels) {
-                const double a = by.target ? (double)NAME(coefficient)(by.target, label) : 0;
-                out[label * os] = (real)(g * ((all - keep) * f.p[b] - keep * f.not_p[b] - a));
-            }
+            NAME(gradient) by = {&gradients, b, NAME(target_of)(rows, i, &target), hess, os};
+            const NAME(normaliser) normaliser = NAME(normaliser_of_row)(&gradients.normalisers, b);
+            NAME(finish_row)(rows, begin, b, e ? e + b * e_row : NULL, &swept, &work.scaling,
+                             &normaliser, NAME(to_gradient), &by, buffer, spread);
+            if (rows->labels)
+                out[rows->labels[i] * os] = gradients.at_label[b];
         }
     }
 }

@@ -50,6 +50,7 @@ FL_INLINE vec NAME(polynomial)(vec x, vec square, const real *c, int n)
 }
 #define POLYNOMIAL(x, square, c)                                                                   \
     NAME(polynomial)(x, square, NAME(c), (int)(sizeof NAME(c) / sizeof *NAME(c)))
+#define POLYNOMIAL_F64(x, square, c) polynomial_f64(x, square, c, (int)(sizeof c / sizeof *c))
 
 /* hi + lo = a + b exactly, for finite a and b of any size. */
 FL_INLINE NAME(pair) NAME(two_sum)(vec a, vec b)

@@ -121,3 +121,84 @@ static void NAME(probe_half)(const real *pa, const real *pb, const real *pc, rea
         out[i] = v_first(v_load_part(pa + i, 1, v_set1(0.0)));
 #endif
 }
+
+/* a b + c as float64, rounded to float32; of float32 alone. */
+static void NAME(probe_join)(const real *pa, const real *pb, const real *pc, real *out)
+{
+#if FL_BITS == 32
+    for (int k = 0; k < LANES; k += WIDTH) {
+        const vec a = v_load(pa + k), b = v_load(pb + k), c = v_load(pc + k);
+        f64v wide[2];
+        for (int h = 0; h < 2; ++h)
+            wide[h] = v_add(v_mul(v_half(a, h), v_half(b, h)), v_half(c, h));
+        v_store(out + k, v_join(wide[0], wide[1]));
+    }
+#else
+    (void)pb, (void)pc;
+    memcpy(out, pa, LANES * sizeof *out);
+#endif
+}
+
+/*
+ * LANES rows of n numbers, with gaps between them or backwards without, in an area where nothing
+ * else is to be touched; and the column to show. The number of positive ones in b chooses: up to
+ * LANES of them make all the combinations.
+ */
+static const real NAME(untouched) = (real)-12345;
+
+typedef struct {
+    real area[(LANES + 2) * (QUAD + 1)];
+    real *first;
+    ptrdiff_t n, stride;
+    int column;
+} NAME(probe_rows);
+
+static void NAME(probe_set_rows)(NAME(probe_rows) *rows, const real *pb)
+{
+    const int count = (int)NAME(probe_length)(pb) + 2;
+    rows->n = 1 + count % QUAD;
+    rows->column = count / QUAD % QUAD;
+    rows->stride = count / (QUAD * QUAD) % 2 ? -rows->n : QUAD + 1;
+    rows->first = rows->area + QUAD + 1;
+    if (rows->stride < 0)
+        rows->first -= (LANES - 1) * rows->stride;
+    for (int i = 0; i < (LANES + 2) * (QUAD + 1); ++i)
+        rows->area[i] = NAME(untouched);
+}
+
+/* The shown column of what v_load_rows makes of rows that hold a, b, c and -a side by side. */
+static void NAME(probe_load_rows)(const real *pa, const real *pb, const real *pc, real *out)
+{
+    NAME(probe_rows) rows;
+    NAME(probe_set_rows)(&rows, pb);
+    for (int i = 0; i < LANES; ++i) {
+        const real each[] = {pa[i], pb[i], pc[i], -pa[i]};
+        memcpy(rows.first + i * rows.stride, each, (size_t)rows.n * sizeof *each);
+    }
+    for (int k = 0; k < LANES; k += WIDTH) {
+        vec columns[QUAD];
+        v_load_rows(rows.first + k * rows.stride, rows.stride, rows.n, columns);
+        v_store(out + k, columns[rows.column]);
+    }
+}
+
+/* The same of what v_store_rows writes; `untouched` if it has written anywhere else. */
+static void NAME(probe_store_rows)(const real *pa, const real *pb, const real *pc, real *out)
+{
+    NAME(probe_rows) rows;
+    NAME(probe_set_rows)(&rows, pb);
+    for (int k = 0; k < LANES; k += WIDTH) {
+        const vec a = v_load(pa + k), minus_a = v_sub(v_set1((real)-0.0), a);
+        const vec columns[] = {a, v_load(pb + k), v_load(pc + k), minus_a};
+        v_store_rows(rows.first + k * rows.stride, rows.stride, rows.n, columns);
+    }
+    for (int i = 0; i < LANES; ++i) {
+        real *row = rows.first + i * rows.stride;
+        out[i] = rows.column < rows.n ? row[rows.column] : 0;
+        for (ptrdiff_t j = 0; j < rows.n; ++j)
+            row[j] = NAME(untouched);
+    }
+    for (int i = 0; i < (LANES + 2) * (QUAD + 1); ++i)
+        if (rows.area[i] != NAME(untouched))
+            NAME(probe_fill)(out, NAME(untouched));
+}

@@ -9,22 +9,25 @@
  * of FOLD_SPAN gives to a lane, float32 adds two pairs and their sum, so that none is rounded
  * more than twice, and then folds the lanes in ascending order into FOLD_LANES float64 lanes.
  * float64 folds each at once and keeps what the addition rounds away: one class can be most
- * of the rest, and then each rounding shows in the last place of its logarithm. Registers
- * being narrower or wider changes nothing in these orders. The spans of a block that hold its
- * largest logit come after the others, and the classes beyond the last whole span at the end.
+ * of the rest, and then each rounding shows in the last place of its logarithm. Every span
+ * is summed from nothing, then the spans of a block are added in ascending order: which of
+ * them is summed first does not matter. Registers being narrower or wider changes nothing in
+ * these orders.
  */
 #define FOLD_SPAN (4 * LANES)
 #define FOLD_LANES 8
 #define FOLD_VECS (FOLD_LANES / FL_WIDTH_F64)
-/* Rows that are finished together: enough for the latencies of a finish to overlap. */
-#define BATCH 16
+/* Rows that are swept and finished together: enough for the latencies of a finish to overlap,
+   and of narrow rows, of which each step is short, those of every step. */
+#define BATCH 128
+#define WIDE_BATCH 16
 
 /* What a piece of a row amounts to. */
 typedef struct {
     real max;             /* the largest logit; -inf: nothing but -inf so far */
     double equal;         /* how many equal it */
     double rest, rest_lo; /* the others' exponentials, in the frame of exponent n; NaN if any is */
-    double n;             /* rint((max - offset) / temperature * log2 e) */
+    real n;               /* rint((max - offset) / temperature * log2 e) */
     double dot, mass; /* of a loss: sum a (max - x) and sum a, of the coefficients a of `target` */
 } NAME(state);
 
@@ -42,7 +45,7 @@ typedef struct {
 /* What the rows of one call have in common, and what changes when a row is huge. */
 typedef struct {
     double inverse, inverse_lo; /* 1 / temperature */
-    double binary;              /* log2 e / temperature, not inf: for exponents */
+    real binary;                /* log2 e / temperature, not inf: for exponents */
     real offset;                /* the largest logit of a huge row, else 0 */
     int scaled;                 /* whether logits must be shifted or divided at all */
 } NAME(scaling);
@@ -51,7 +54,7 @@ static NAME(scaling) NAME(scaling_of)(double temperature)
 {
     NAME(scaling) s = {
         .inverse = 1 / temperature,
-        .binary = fmin(0x1.71547652b82fep+0 / temperature, 0x1p1023),
+        .binary = (real)fmin(0x1.71547652b82fep+0 / temperature, (double)REAL_MAX),
         .scaled = temperature != 1,
     };
     /* At the ends of the range -inf / temperature stays -inf, and all else becomes +-inf or 0. */
@@ -64,14 +67,16 @@ static NAME(scaling) NAME(scaling_of)(double temperature)
     return s;
 }
 
-static NAME(frame) NAME(frame_of)(double n, const NAME(scaling) *s)
+FL_INLINE NAME(frame) NAME(frame_of)(vec n, const NAME(scaling) *s)
 {
     const real inverse = (real)s->inverse;
     const real inverse_lo =
         isinf(inverse) ? 0 : (real)((s->inverse - (double)inverse) + s->inverse_lo);
+    const vec least = v_add(n, v_set1((real)(EXP_LEAST - FRAME_SHIFT)));
     return (NAME(frame)){
-        .min = v_set1((real)((n - FRAME_SHIFT + EXP_LEAST) * 0x1.62e42fefa39efp-1)),
-        .magic = v_set1((real)(ROUND_MAGIC + (EXP_BIAS + FRAME_SHIFT - n) * EXP_STEPS)),
+        .min = v_mul(least, v_set1((real)0x1.62e42fefa39efp-1)),
+        .magic = v_sub(v_set1((real)(ROUND_MAGIC + (EXP_BIAS + FRAME_SHIFT) * EXP_STEPS)),
+                       v_mul(n, v_set1((real)EXP_STEPS))),
         .offset = v_set1(s->offset),
         .inverse = v_set1(inverse),
         .inverse_lo = v_set1(inverse_lo),
@@ -152,20 +157,27 @@ static ptrdiff_t NAME(find_nan)(const real *x, ptrdiff_t stride, ptrdiff_t n)
     return j;
 }
 
-/* FOLD_LANES float64 lanes, and what their additions rounded away. */
+/* FOLD_LANES float64 lanes and, of float64, what their additions rounded away. */
 typedef struct {
-    f64v hi[FOLD_VECS], lo[FOLD_VECS];
+    f64v hi[FOLD_VECS];
+#if FL_BITS == 64
+    f64v lo[FOLD_VECS];
+#endif
 } NAME(fold_sum);
 
 FL_INLINE NAME(fold_sum) NAME(fold_nothing)(void)
 {
     NAME(fold_sum) sum;
-    for (int i = 0; i < FOLD_VECS; ++i)
-        sum.hi[i] = sum.lo[i] = v_set1(0.0);
+    for (int i = 0; i < FOLD_VECS; ++i) {
+        sum.hi[i] = v_set1(0.0);
+#if FL_BITS == 64
+        sum.lo[i] = v_set1(0.0);
+#endif
+    }
     return sum;
 }
 
-/* Adds the four registers k of a span. */
+/* Adds the four registers that a span gives to the lanes k * WIDTH, ... */
 FL_INLINE void NAME(fold)(NAME(fold_sum) *sum, int k, const NAME(pair) *y)
 {
 #if FL_BITS == 64
@@ -184,6 +196,20 @@ FL_INLINE void NAME(fold)(NAME(fold_sum) *sum, int k, const NAME(pair) *y)
 #endif
 }
 
+/* Adds the sum of the span that follows. */
+FL_INLINE void NAME(fold_span)(NAME(fold_sum) *sum, const NAME(fold_sum) *span)
+{
+    for (int i = 0; i < FOLD_VECS; ++i) {
+#if FL_BITS == 64
+        const pair_f64 s = two_sum_f64(sum->hi[i], span->hi[i]);
+        sum->hi[i] = s.hi;
+        sum->lo[i] = v_add(sum->lo[i], v_add(s.lo, span->lo[i]));
+#else
+        sum->hi[i] = v_add(sum->hi[i], span->hi[i]);
+#endif
+    }
+}
+
 /* sum + lost grows by hi + lo; what the addition rounds away goes to lost. */
 FL_INLINE void NAME(add_to)(double *sum, double *lost, double hi, double lo)
 {
@@ -196,9 +222,12 @@ FL_INLINE void NAME(add_to)(double *sum, double *lost, double hi, double lo)
 FL_INLINE void NAME(fold_lanes)(const NAME(fold_sum) *sum, double *rest, double *rest_lo)
 {
     double hi[FOLD_LANES], lo[FOLD_LANES];
+    lo[0] = 0;
     for (int i = 0; i < FOLD_VECS; ++i) {
         v_store(hi + i * FL_WIDTH_F64, sum->hi[i]);
+#if FL_BITS == 64
         v_store(lo + i * FL_WIDTH_F64, sum->lo[i]);
+#endif
     }
     for (int half = FOLD_LANES / 2; half; half /= 2)
         for (int i = 0; i < half; ++i) {
@@ -283,8 +312,8 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const vec *tops,
     const NAME(frame) frame = *frame_;
     const vec max = v_set1(part->max);
     const vec zero = v_set1((real)0);
-    NAME(fold_sum) sum = NAME(fold_nothing)();
-    /* The spans with max come last: which one it is, no branch has to guess. */
+    NAME(fold_sum) sum = NAME(fold_nothing)(), spans[BLOCK / FOLD_SPAN], rest = sum;
+    /* The spans with max are summed last: which one it is, no branch has to guess. */
     ptrdiff_t plain[BLOCK / FOLD_SPAN], with_max[BLOCK / FOLD_SPAN];
     ptrdiff_t n_plain = 0, n_with_max = 0, equal = 0, j = 0;
     for (; j + FOLD_SPAN <= n; j += FOLD_SPAN) {
@@ -296,12 +325,16 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const vec *tops,
     for (ptrdiff_t i = 0; i < n_plain; ++i) {
         const ptrdiff_t at = plain[i];
         NAME(prefetch_span)(ahead, at);
-        NAME(sum_span)(x + at, &frame, max, &sum, e + at, 1, store, scaled);
+        NAME(fold_sum) span = NAME(fold_nothing)();
+        NAME(sum_span)(x + at, &frame, max, &span, e + at, 1, store, scaled);
+        spans[at / FOLD_SPAN] = span;
     }
     for (ptrdiff_t i = 0; i < n_with_max; ++i) {
         const ptrdiff_t at = with_max[i];
         NAME(prefetch_span)(ahead, at);
-        equal += NAME(sum_span)(x + at, &frame, max, &sum, e + at, 0, store, scaled);
+        NAME(fold_sum) span = NAME(fold_nothing)();
+        equal += NAME(sum_span)(x + at, &frame, max, &span, e + at, 0, store, scaled);
+        spans[at / FOLD_SPAN] = span;
     }
     for (int k = 0; k < GROUP && j + k * WIDTH < n; ++k) {
         NAME(pair) y[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
@@ -315,10 +348,13 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const vec *tops,
             y[q] = NAME(keep)(other, y[q]);
             equal += FL_POPCOUNT(v_lanes(v_eq(logit, max))) - (left < WIDTH ? WIDTH - left : 0);
         }
-        NAME(fold)(&sum, k, y);
+        NAME(fold)(&rest, k, y);
     }
+    for (ptrdiff_t i = 0; i < n / FOLD_SPAN; ++i)
+        NAME(fold_span)(&sum, spans + i);
+    NAME(fold_span)(&sum, &rest);
     NAME(fold_lanes)(&sum, &part->rest, &part->rest_lo);
-    part->rest /= EXP_FACTOR;
+    part->rest *= 1 / EXP_FACTOR;
     part->equal = (double)equal;
 }
 
@@ -372,6 +408,7 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, NAME(st
     NAME(fold_sum) dot = NAME(fold_nothing)(), mass = dot;
     ptrdiff_t j = 0;
     for (; j + 2 * FOLD_SPAN <= n; j += 2 * FOLD_SPAN) {
+        NAME(fold_sum) dot_span = NAME(fold_nothing)(), mass_span = dot_span;
         for (int k = 0; k < GROUP; ++k) {
             NAME(pair) d[4], m[4];
             for (int q = 0; q < 4; ++q) {
@@ -382,10 +419,13 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, NAME(st
                 m[q].hi = v_add(a0, a1);
                 d[q].lo = m[q].lo = zero;
             }
-            NAME(fold)(&dot, k, d);
-            NAME(fold)(&mass, k, m);
+            NAME(fold)(&dot_span, k, d);
+            NAME(fold)(&mass_span, k, m);
         }
+        NAME(fold_span)(&dot, &dot_span);
+        NAME(fold_span)(&mass, &mass_span);
     }
+    NAME(fold_sum) dot_rest = NAME(fold_nothing)(), mass_rest = dot_rest;
     for (int k = 0; k < GROUP && j + k * WIDTH < n; ++k) {
         NAME(pair) d[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
         NAME(pair) m[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
@@ -396,9 +436,11 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, NAME(st
                                          d[q / 2].hi, masked);
             m[q / 2].hi = v_add(coefficient, m[q / 2].hi);
         }
-        NAME(fold)(&dot, k, d);
-        NAME(fold)(&mass, k, m);
+        NAME(fold)(&dot_rest, k, d);
+        NAME(fold)(&mass_rest, k, m);
     }
+    NAME(fold_span)(&dot, &dot_rest);
+    NAME(fold_span)(&mass, &mass_rest);
     double lost;
     part->dot = NAME(fold_total)(&dot);
     NAME(fold_lanes)(&mass, &part->mass, &lost);
@@ -414,36 +456,19 @@ static void NAME(dot_block)(const real *x, ptrdiff_t n, const real *a, NAME(stat
         NAME(dot_pass)(x, n, a, part, 1);
 }
 
-/* A row after its first sweep, with the scaling that it turned out to need. */
-typedef struct {
-    NAME(state) state;
-    NAME(scaling) scaling;
-    double logit; /* of the label, if the row has one */
-} NAME(swept);
-
-/* One row per lane, so that their finishes share one latency. Lanes beyond n hold anything. */
-static row_state NAME(as_row_state)(const NAME(swept) *rows, int n)
+/* A row for each lane, of largest logits less the offset. */
+FL_INLINE row_state NAME(row_state_of)(f64v max, f64v equal, pair_f64 rest, f64v n,
+                                       const NAME(scaling) *s)
 {
-    enum { N = FL_WIDTH_F64 };
-    double max[N], equal[N], rest[N], rest_lo[N], exponent[N];
-    for (int i = 0; i < N; ++i) {
-        const NAME(swept) *row = rows + (i < n ? i : 0);
-        max[i] = (double)(row->state.max - row->scaling.offset);
-        equal[i] = row->state.equal;
-        rest[i] = row->state.rest;
-        rest_lo[i] = row->state.rest_lo;
-        exponent[i] = row->state.n;
-    }
-    const f64v inverse = v_set1(rows->scaling.inverse), zero = v_set1(0.0);
-    const f64v d = v_load(max), hi = v_mul(d, inverse);
-    const f64v lo = v_fma(d, inverse, v_sub(zero, hi));
+    const f64v inverse = v_set1(s->inverse), zero = v_set1(0.0);
+    const f64v hi = v_mul(max, inverse), lo = v_fma(max, inverse, v_sub(zero, hi));
     /* 0 also where 1 / temperature is infinite. */
-    const f64m other = v_ne(d, zero);
+    const f64m other = v_ne(max, zero);
     return (row_state){
-        .max = {v_keep(other, hi), v_keep(other, v_fma(d, v_set1(rows->scaling.inverse_lo), lo))},
-        .equal = v_load(equal),
-        .rest = {v_load(rest), v_load(rest_lo)},
-        .n = v_load(exponent),
+        .max = {v_keep(other, hi), v_keep(other, v_fma(max, v_set1(s->inverse_lo), lo))},
+        .equal = equal,
+        .rest = rest,
+        .n = n,
     };
 }
 
@@ -468,12 +493,13 @@ static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling
     }
     const NAME(state) low = a->max < b->max ? *a : *b;
     const NAME(state) high = a->max < b->max ? *b : *a;
-    const NAME(swept) piece = {low, *scaling, 0};
-    row_state state = NAME(as_row_state)(&piece, 1);
-    state.equal = v_add(state.equal, v_set1(1.0)); /* none of them is the row's largest */
-    const pair_f64 all = whole_rest(&state, exp_pair_f64(state.max, state.n));
+    const row_state state = NAME(row_state_of)(
+        v_set1((double)(low.max - scaling->offset)),
+        v_set1(low.equal + 1), /* none of them is the row's largest */
+        (pair_f64){v_set1(low.rest), v_set1(low.rest_lo)}, v_set1((double)low.n), scaling);
+    const pair_f64 all = NAME(whole_rest)(&state, NAME(wide_exp)(state.max, state.n));
     /* The sum may be as large as 2^FRAME_SHIFT times the piece's length. */
-    const int shift = (int)fmax(low.n - high.n, -3000);
+    const int shift = (int)fmax((double)low.n - (double)high.n, -3000);
     *a = high;
     a->dot = low.mass == 0 ? dot : dot + low.mass * ((double)high.max - (double)low.max);
     a->mass = mass;
@@ -482,15 +508,13 @@ static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling
 }
 
 /* The exponent of exp((x - offset) / temperature), before rounding. */
-static double NAME(exponent)(real x, const NAME(scaling) *s)
-{
-    return (double)(x - s->offset) * s->binary;
-}
+static real NAME(exponent)(real x, const NAME(scaling) *s) { return (x - s->offset) * s->binary; }
 
 /* Whether that is too far out for a frame; so is all, where 1 / temperature is infinite. */
 static int NAME(is_far)(real x, const NAME(scaling) *s)
 {
-    return !(fabs(NAME(exponent)(x, s)) <= (double)FRAME_MAX) || isinf(s->inverse);
+    const real exponent = NAME(exponent)(x, s);
+    return !(exponent <= (real)FRAME_MAX && exponent >= (real)-FRAME_MAX) || isinf(s->inverse);
 }
 
 /*
@@ -548,90 +572,14 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
             j = -BLOCK;
             continue;
         }
-        part.n = (NAME(exponent)(part.max, scaling) + 0x1.8p52) - 0x1.8p52;
+        part.n = (NAME(exponent)(part.max, scaling) + (real)ROUND_MAGIC) - (real)ROUND_MAGIC;
         if (huge)
             row.n = part.n;
-        const NAME(frame) frame = NAME(frame_of)(part.n, scaling);
+        const NAME(frame) frame = NAME(frame_of)(v_set1(part.n), scaling);
         const int more = stride == 1 && j + length < n;
         const NAME(ahead) ahead = more ? (NAME(ahead)){block + length, NULL, NULL} : next;
         NAME(sum_block_as)(block, length, tops, &frame, &part, ahead, e, scaling->scaled);
         NAME(merge)(&row, &part, scaling);
     }
     return row;
-}
-
-/* Whether the normaliser is no number that a finish could compute: the row is NaN, or its
-   largest logit infinite. */
-FL_INLINE int NAME(is_special)(const NAME(state) *s) { return isnan(s->rest) || isinf(s->max); }
-
-/* log(sum(exp(row))) of such a row. */
-FL_INLINE double NAME(special_log)(const NAME(state) *s)
-{
-    return isnan(s->rest) ? (double)NAN : (double)s->max;
-}
-
-FL_INLINE void NAME(fill)(real *out, ptrdiff_t stride, ptrdiff_t n, real value)
-{
-    for (ptrdiff_t i = 0; i < n; ++i)
-        out[i * stride] = value;
-}
-
-/* Rows to sweep before the first of them is swept again, so that what the first sweep read or
-   wrote, together at most `classes`, is still in a cache near by. */
-static int NAME(batch_of)(ptrdiff_t n_classes, ptrdiff_t classes)
-{
-    const ptrdiff_t fit = n_classes > 0 ? classes / n_classes : BATCH;
-    return fit < 1 ? 1 : fit > BATCH ? BATCH : (int)fit;
-}
-
-/* The target of row i; NULL where its loss needs the label's log-probability alone. */
-static const NAME(target) *NAME(target_of)(const fl_rows *rows, ptrdiff_t i, NAME(target) *target)
-{
-    const fl_loss *loss = rows->loss;
-    const real *soft = rows->targets;
-    if (!loss || (!soft && loss->label_smoothing == 0))
-        return NULL;
-    *target = (NAME(target)){
-        .soft = soft ? soft + i * rows->targets_row : NULL,
-        .stride = rows->targets_class,
-        .class_weight = loss->class_weight,
-        .keep = 1 - loss->label_smoothing,
-        .spread = loss->label_smoothing / (double)rows->n_classes,
-    };
-    return target;
-}
-
-FL_INLINE int NAME(is_ignored)(const fl_rows *rows, ptrdiff_t i)
-{
-    return rows->labels && rows->labels[i] == rows->loss->ignore_index;
-}
-
-/* The first sweep of rows [begin, begin + n) of a call. `e`: NULL, or that of the first row's
-   `sweep`, with the stride from row to row. `out`: NULL, or the call's output, which is
-   contiguous rows of the size of x. Rows that a loss ignores are not read. */
-static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int n,
-                              const NAME(scaling) *common, real *buffer, real *e, ptrdiff_t e_row,
-                              const real *out, NAME(swept) *swept)
-{
-    const real *targets = rows->targets_class == 1 ? rows->targets : NULL;
-    /* Twice as far where there is nothing but the logits, which leaves more room in the caches. */
-    const ptrdiff_t far = AHEAD * (out || targets ? 1 : 2) / (rows->n_classes + 1) + 1;
-    for (int b = 0; b < n; ++b) {
-        const ptrdiff_t i = begin + b, next = i + far < rows->n_rows ? i + far : i;
-        const real *x = rows->x;
-        const NAME(ahead) ahead = {
-            rows->x_class == 1 ? x + next * rows->x_row : NULL,
-            out ? out + next * rows->out_row : NULL,
-            targets ? targets + next * rows->targets_row : NULL,
-        };
-        swept[b] = (NAME(swept)){{.max = (real)-INFINITY}, *common, 0};
-        if (NAME(is_ignored)(rows, i))
-            continue;
-        if (rows->labels) /* before anything is written: out may be x */
-            swept[b].logit = (double)x[i * rows->x_row + rows->labels[i] * rows->x_class];
-        NAME(target) target;
-        swept[b].state =
-            NAME(sweep)(x + i * rows->x_row, rows->x_class, rows->n_classes, &swept[b].scaling,
-                        NAME(target_of)(rows, i, &target), buffer, e ? e + b * e_row : NULL, ahead);
-    }
 }

@@ -39,15 +39,44 @@ typedef struct {
     vec largest;
 } NAME(normaliser);
 
-static NAME(normaliser) NAME(normaliser_of)(double inverse, double inverse_lo, double largest)
+/* Those of a batch of rows. */
+typedef struct {
+    real inverse[BATCH], inverse_lo[BATCH], largest[BATCH];
+} NAME(normalisers);
+
+/* Of the rows [h, h + WIDTH). */
+FL_INLINE void NAME(set_normalisers)(NAME(normalisers) *to, int h, const pair_f64 *inverse,
+                                     const f64v *largest)
 {
-    inverse *= FRAME_SCALE / EXP_FACTOR;
-    inverse_lo *= FRAME_SCALE / EXP_FACTOR;
-    const real hi = (real)inverse;
+    f64v hi[HALVES], lo[HALVES];
+    for (int i = 0; i < HALVES; ++i)
+        hi[i] = v_mul(inverse[i].hi, v_set1(FRAME_SCALE / EXP_FACTOR));
+    const vec rounded = NAME(rounded)(hi);
+    for (int i = 0; i < HALVES; ++i) {
+        const f64v rest = v_sub(hi[i], NAME(widened)(rounded, i));
+        lo[i] = v_fma(inverse[i].lo, v_set1(FRAME_SCALE / EXP_FACTOR), rest);
+    }
+    v_store(to->inverse + h, rounded);
+    v_store(to->inverse_lo + h, NAME(rounded)(lo));
+    v_store(to->largest + h, NAME(rounded)(largest));
+}
+
+FL_INLINE NAME(normaliser) NAME(normaliser_of_row)(const NAME(normalisers) *all, int b)
+{
     return (NAME(normaliser)){
-        .inverse = v_set1(hi),
-        .inverse_lo = v_set1((real)((inverse - (double)hi) + inverse_lo)),
-        .largest = v_set1((real)largest),
+        .inverse = v_set1(all->inverse[b]),
+        .inverse_lo = v_set1(all->inverse_lo[b]),
+        .largest = v_set1(all->largest[b]),
+    };
+}
+
+/* Of the rows [h, h + WIDTH) of a tile. */
+FL_INLINE NAME(normaliser) NAME(normaliser_of_lanes)(const NAME(normalisers) *all, int h)
+{
+    return (NAME(normaliser)){
+        .inverse = v_load(all->inverse + h),
+        .inverse_lo = v_load(all->inverse_lo + h),
+        .largest = v_load(all->largest + h),
     };
 }
 
@@ -77,167 +106,191 @@ FL_INLINE void NAME(normalise)(const real *from, real *to, ptrdiff_t n, real max
     });
 }
 
-/* What a loss adds to the second sweep, block by block: from probabilities p, in place,
-   p factor - a scale, with the coefficients a of a target, if there is one; and, if there is
-   a Hessian, hess_scale p (1 - p). */
-typedef struct {
-    const NAME(target) *target; /* or NULL */
-    double factor, scale;
-    real *hess; /* of the row, with the stride of the gradient; or NULL */
-    double hess_scale;
-    real largest, hess_of_largest; /* a probability near 1, and what is right in its place */
-} NAME(gradient);
-
-/* Classes [j, j + n) of a row. */
-static void NAME(to_gradient)(real *p, ptrdiff_t j, ptrdiff_t n, ptrdiff_t os,
-                              const NAME(gradient) *by)
+FL_INLINE vec NAME(map_normalised)(const void *context, vec x, ptrdiff_t c, int h)
 {
-    const vec zero = v_set1((real)0), factor = v_set1((real)by->factor);
-    real buffer[BLOCK];
-    if (by->hess) {
-        const vec one = v_set1((real)1), scale = v_set1((real)by->hess_scale);
-        const vec largest = v_set1(by->largest), its = v_set1(by->hess_of_largest);
-        real *to = NAME(place)(by->hess + j * os, os, buffer);
-        FOR_EACH_REGISTER(p, to, n, zero, {
-            const vec h = v_mul(v_mul(x, v_sub(one, x)), scale);
-            y = v_select(v_eq(x, largest), its, h);
-        });
-        NAME(put)(to, by->hess + j * os, os, n);
-    }
-    if (by->target) {
-        const real *a = NAME(coefficients)(by->target, j, n, buffer);
-        const vec minus_scale = v_set1((real)-by->scale);
-        ptrdiff_t i = 0;
-        for (; i + WIDTH <= n; i += WIDTH)
-            v_store(p + i, v_fma(v_load(p + i), factor, v_mul(v_load(a + i), minus_scale)));
-        const vec product = v_mul(v_load_part(a + i, n - i, zero), minus_scale);
-        v_store_part(p + i, n - i, v_fma(v_load_part(p + i, n - i, zero), factor, product));
-    } else if (by->factor != 1) {
-        FOR_EACH_REGISTER(p, p, n, zero, y = v_mul(x, factor));
-    }
+    (void)c;
+    const NAME(normaliser) by = NAME(normaliser_of_lanes)(context, h);
+    return NAME(normalised)(x, &by);
 }
 
-/* The second sweep of one row. `e`: its exponentials, if it has been one block; else the buffers,
-   of BLOCK each, are used. `gradient`: NULL, or what is to be made of the probabilities. */
-static void NAME(finish_softmax)(const real *x, ptrdiff_t xs, real *out, ptrdiff_t os, ptrdiff_t n,
-                                 real *e, const NAME(swept) *row, const NAME(normaliser) *by,
-                                 const NAME(gradient) *gradient, real *in_buffer, real *out_buffer)
+/* What is to be made of the probabilities of classes [j, j + n) of a row, in place. */
+typedef void NAME(then)(void *context, real *p, ptrdiff_t j, ptrdiff_t n);
+
+/* The second sweep of row b of a batch, to probabilities. `e`: its exponentials, if it has been
+   one block; else the buffers, of BLOCK each, are used. */
+FL_INLINE void NAME(finish_row)(const fl_rows *rows, ptrdiff_t begin, int b, real *e,
+                                const NAME(swept) *swept, const NAME(scaling) *common,
+                                const NAME(normaliser) *by, NAME(then) *then, void *context,
+                                real *in_buffer, real *out_buffer)
 {
+    const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;
+    real *out = (real *)rows->out + (begin + b) * rows->out_row;
     if (e) {
         NAME(normalise_stored)(e, n, by);
-        if (gradient)
-            NAME(to_gradient)(e, 0, n, os, gradient);
+        then(context, e, 0, n);
         NAME(put)(e, out, os, n);
         return;
     }
-    const NAME(frame) frame = NAME(frame_of)(row->state.n, &row->scaling);
+    const real *x = (const real *)rows->x + (begin + b) * rows->x_row;
+    const NAME(scaling) scaling = NAME(scaling_of_row)(swept, b, common);
+    const NAME(frame) frame = NAME(frame_of)(v_set1((real)swept->n[b]), &scaling);
+    const real max = (real)(swept->max[b] + swept->offset[b]);
     for (ptrdiff_t j = 0; j < n; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
         const real *from = NAME(take)(x + j * xs, xs, length, in_buffer);
         real *to = NAME(place)(out + j * os, os, out_buffer);
-        if (row->scaling.scaled)
-            NAME(normalise)(from, to, length, row->state.max, by, &frame, 1);
+        if (scaling.scaled)
+            NAME(normalise)(from, to, length, max, by, &frame, 1);
         else
-            NAME(normalise)(from, to, length, row->state.max, by, &frame, 0);
-        if (gradient)
-            NAME(to_gradient)(to, j, length, os, gradient);
+            NAME(normalise)(from, to, length, max, by, &frame, 0);
+        then(context, to, j, length);
         NAME(put)(to, out + j * os, os, length);
     }
 }
 
+static void NAME(leave)(void *context, real *p, ptrdiff_t j, ptrdiff_t n)
+{
+    (void)context, (void)p, (void)j, (void)n;
+}
+
 static void NAME(softmax)(const fl_rows *rows)
 {
-    const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;
-    const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
-    const int batch = NAME(batch_of)(n, os == 1 ? 4 * BLOCK : BLOCK);
-    real buffer[BLOCK], spread[BLOCK]; /* the latter for batch * n exponentials, if os != 1 */
-    for (ptrdiff_t i = 0; i < rows->n_rows; i += batch) {
-        const int count = rows->n_rows - i < batch ? (int)(rows->n_rows - i) : batch;
-        const real *x = (const real *)rows->x + i * rows->x_row;
+    const ptrdiff_t n = rows->n_classes, os = rows->out_class;
+    real buffer[BLOCK], spread[BLOCK]; /* the latter for a batch's exponentials, if os != 1 */
+    NAME(work) work =
+        NAME(work_of)(rows, rows->temperature, os == 1 ? 4 * BLOCK : BLOCK, buffer, NULL, spread);
+    work.keep = 1;
+    int count;
+    for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
+        count = NAME(count)(rows, i, &work);
         real *out = (real *)rows->out + i * rows->out_row;
-        real *e = n > BLOCK ? NULL : os == 1 ? out : spread;
+        real *e = n > BLOCK ? NULL : os == 1 ? out : work.spread;
         const ptrdiff_t e_row = os == 1 ? rows->out_row : n;
-        NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, i, count, &common, buffer, e, e_row, os == 1 ? rows->out : NULL,
-                          swept);
-        double inverse[BATCH], inverse_lo[BATCH], largest[BATCH];
-        for (int b = 0; b < count; b += FL_WIDTH_F64) {
-            const row_state state = NAME(as_row_state)(swept + b, count - b);
-            const normaliser_parts parts = finish_normaliser(&state);
-            v_store(inverse + b, parts.inverse.hi);
-            v_store(inverse_lo + b, parts.inverse.lo);
-            v_store(largest + b, parts.largest.hi);
+        NAME(swept) swept;
+        NAME(sweep_batch)(rows, i, count, &work, e, e_row, &swept);
+        NAME(normalisers) normalisers;
+        for (int h = 0; h < count; h += WIDTH) {
+            pair_f64 inverse[HALVES];
+            f64v largest[HALVES];
+            for (int k = 0; k < HALVES; ++k) {
+                const row_state state = NAME(states)(&swept, h + k * FL_WIDTH_F64, &work.scaling);
+                const normaliser_parts parts = NAME(finish_normaliser)(&state);
+                inverse[k] = parts.inverse;
+                largest[k] = parts.largest.hi;
+            }
+            NAME(set_normalisers)(&normalisers, h, inverse, largest);
+        }
+        if (swept.in_tile) {
+            NAME(store_tile)(&swept.tile, out, rows->out_row, os, count, NAME(map_normalised),
+                             &normalisers);
+            continue;
         }
         for (int b = 0; b < count; ++b) {
-            real *to = out + b * rows->out_row;
-            if (NAME(is_special)(&swept[b].state)) {
-                NAME(fill)(to, os, n, (real)NAN);
+            if (NAME(is_special)(&swept, b)) {
+                NAME(fill)(out + b * rows->out_row, os, n, (real)NAN);
                 continue;
             }
-            const NAME(normaliser) by = NAME(normaliser_of)(inverse[b], inverse_lo[b], largest[b]);
-            NAME(finish_softmax)(x + b * rows->x_row, xs, to, os, n, e ? e + b * e_row : NULL,
-                                 swept + b, &by, NULL, buffer, spread);
+            const NAME(normaliser) by = NAME(normaliser_of_row)(&normalisers, b);
+            NAME(finish_row)(rows, i, b, e ? e + b * e_row : NULL, &swept, &work.scaling, &by,
+                             NAME(leave), NULL, buffer, spread);
         }
     }
 }
 
 /* (x - max) / temperature - log, two terms of one sign. Where x - max overflows, of halves; where
    the quotient does, -inf. */
+FL_INLINE vec NAME(log_of)(vec x, vec max, vec log, const NAME(frame) *frame, int scaled)
+{
+    const vec least = v_set1((real)-INFINITY), half = v_set1((real)0.5), two = v_set1((real)2);
+    const vec difference = v_sub(x, max), y = v_sub(difference, log);
+    if (!scaled)
+        return y;
+    const mask fits = v_ne(difference, least);
+    const vec halves = v_sub(v_mul(x, half), v_mul(max, half));
+    const vec d = v_select(fits, difference, halves);
+    const vec unit = v_select(fits, v_set1((real)1), two);
+    const vec inverse = v_mul(frame->inverse, unit);
+    const vec lo = v_mul(d, v_mul(frame->inverse_lo, unit));
+    const vec quotient = v_fma(d, inverse, v_sub(lo, log));
+    const vec finite = v_select(v_ne(v_mul(d, inverse), least), quotient, least);
+    return v_select(v_ne(d, v_set1((real)0)), finite, y);
+}
+
 FL_INLINE void NAME(log_block)(const real *from, real *to, ptrdiff_t n, vec max, vec log,
                                const NAME(frame) *frame_, int scaled)
 {
     const NAME(frame) frame = *frame_;
-    const vec least = v_set1((real)-INFINITY), half = v_set1((real)0.5), two = v_set1((real)2);
-    FOR_EACH_REGISTER(from, to, n, max, {
-        const vec difference = v_sub(x, max);
-        y = v_sub(difference, log);
-        if (scaled) {
-            const mask fits = v_ne(difference, least);
-            const vec halves = v_sub(v_mul(x, half), v_mul(max, half));
-            const vec d = v_select(fits, difference, halves);
-            const vec unit = v_select(fits, v_set1((real)1), two);
-            const vec inverse = v_mul(frame.inverse, unit);
-            const vec lo = v_mul(d, v_mul(frame.inverse_lo, unit));
-            const vec quotient = v_fma(d, inverse, v_sub(lo, log));
-            const vec finite = v_select(v_ne(v_mul(d, inverse), least), quotient, least);
-            y = v_select(v_ne(d, v_set1((real)0)), finite, y);
-        }
-    });
+    FOR_EACH_REGISTER(from, to, n, max, y = NAME(log_of)(x, max, log, &frame, scaled));
+}
+
+/* What the logarithms of the rows of a tile are taken with. */
+typedef struct {
+    const real *max, *log;
+    NAME(frame) frame;
+} NAME(log_rows);
+
+FL_INLINE vec NAME(map_log)(const void *context, vec x, ptrdiff_t c, int h)
+{
+    (void)c;
+    const NAME(log_rows) *by = context;
+    return NAME(log_of)(x, v_load(by->max + h), v_load(by->log + h), &by->frame, 0);
+}
+
+FL_INLINE vec NAME(map_log_scaled)(const void *context, vec x, ptrdiff_t c, int h)
+{
+    (void)c;
+    const NAME(log_rows) *by = context;
+    return NAME(log_of)(x, v_load(by->max + h), v_load(by->log + h), &by->frame, 1);
 }
 
 static void NAME(log_softmax)(const fl_rows *rows)
 {
     const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;
-    const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
-    const NAME(frame) divide = NAME(frame_of)(0, &common);
-    const int batch = NAME(batch_of)(n, 4 * BLOCK);
-    real in_buffer[BLOCK], out_buffer[BLOCK];
-    for (ptrdiff_t i = 0; i < rows->n_rows; i += batch) {
-        const int count = rows->n_rows - i < batch ? (int)(rows->n_rows - i) : batch;
-        NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, i, count, &common, in_buffer, NULL, 0, os == 1 ? rows->out : NULL,
-                          swept);
-        double log[BATCH];
-        for (int b = 0; b < count; b += FL_WIDTH_F64) {
-            const row_state state = NAME(as_row_state)(swept + b, count - b);
-            v_store(log + b, finish_log(&state).hi);
+    real buffer[BLOCK], out_buffer[BLOCK];
+    const NAME(work) work = NAME(work_of)(rows, rows->temperature, 4 * BLOCK, buffer, NULL, NULL);
+    const NAME(frame) divide = NAME(frame_of)(v_set1((real)0), &work.scaling);
+    int count;
+    for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
+        count = NAME(count)(rows, i, &work);
+        const real *x = (const real *)rows->x + i * rows->x_row;
+        real *out = (real *)rows->out + i * rows->out_row;
+        NAME(swept) swept;
+        NAME(sweep_batch)(rows, i, count, &work, NULL, 0, &swept);
+        real log[BATCH], max[BATCH];
+        for (int h = 0; h < count; h += WIDTH) {
+            f64v log_[HALVES], max_[HALVES];
+            for (int k = 0; k < HALVES; ++k) {
+                const int b = h + k * FL_WIDTH_F64;
+                const row_state state = NAME(states)(&swept, b, &work.scaling);
+                log_[k] = NAME(finish_log)(&state).hi;
+                max_[k] = v_add(v_load(swept.max + b), v_load(swept.offset + b));
+            }
+            v_store(log + h, NAME(rounded)(log_));
+            v_store(max + h, NAME(rounded)(max_));
         }
-        for (int b = 0; b < count; ++b) {
-            const real *x = (const real *)rows->x + (i + b) * rows->x_row;
-            real *out = (real *)rows->out + (i + b) * rows->out_row;
-            if (NAME(is_special)(&swept[b].state)) {
+        if (swept.in_tile) {
+            const NAME(log_rows) by = {max, log, divide};
+            if (work.scaling.scaled)
+                NAME(store_tile)(&swept.tile, out, rows->out_row, os, count, NAME(map_log_scaled),
+                                 &by);
+            else
+                NAME(store_tile)(&swept.tile, out, rows->out_row, os, count, NAME(map_log), &by);
+            continue;
+        }
+        for (int b = 0; b < count; ++b, x += rows->x_row, out += rows->out_row) {
+            if (NAME(is_special)(&swept, b)) {
                 NAME(fill)(out, os, n, (real)NAN);
                 continue;
             }
-            const vec max = v_set1(swept[b].state.max), log_v = v_set1((real)log[b]);
+            const vec max_v = v_set1(max[b]), log_v = v_set1(log[b]);
             for (ptrdiff_t j = 0; j < n; j += BLOCK) {
                 const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-                const real *from = NAME(take)(x + j * xs, xs, length, in_buffer);
+                const real *from = NAME(take)(x + j * xs, xs, length, buffer);
                 real *to = NAME(place)(out + j * os, os, out_buffer);
-                if (common.scaled)
-                    NAME(log_block)(from, to, length, max, log_v, &divide, 1);
+                if (work.scaling.scaled)
+                    NAME(log_block)(from, to, length, max_v, log_v, &divide, 1);
                 else
-                    NAME(log_block)(from, to, length, max, log_v, &divide, 0);
+                    NAME(log_block)(from, to, length, max_v, log_v, &divide, 0);
                 NAME(put)(to, out + j * os, os, length);
             }
         }
@@ -246,26 +299,29 @@ static void NAME(log_softmax)(const fl_rows *rows)
 
 static void NAME(logsumexp)(const fl_rows *rows)
 {
-    const NAME(scaling) common = NAME(scaling_of)(rows->temperature);
     real buffer[BLOCK];
-    for (ptrdiff_t i = 0; i < rows->n_rows; i += BATCH) {
-        const int count = rows->n_rows - i < BATCH ? (int)(rows->n_rows - i) : BATCH;
-        NAME(swept) swept[BATCH];
-        NAME(sweep_batch)(rows, i, count, &common, buffer, NULL, 0, NULL, swept);
+    NAME(work) work =
+        NAME(work_of)(rows, rows->temperature, WIDE_BATCH * rows->n_classes, buffer, NULL, NULL);
+    work.out = NULL;
+    int count;
+    for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
+        count = NAME(count)(rows, i, &work);
+        NAME(swept) swept;
+        NAME(sweep_batch)(rows, i, count, &work, NULL, 0, &swept);
         double sum[BATCH];
         for (int b = 0; b < count; b += FL_WIDTH_F64) {
-            row_state state = NAME(as_row_state)(swept + b, count - b);
-            const pair_f64 log = finish_log(&state);
+            row_state state = NAME(states)(&swept, b, &work.scaling);
+            const pair_f64 log = NAME(finish_log)(&state);
             /* A huge row was finished relative to its largest logit. */
-            for (int k = b; k < count && k < b + FL_WIDTH_F64; ++k)
-                swept[k].scaling.offset = 0;
-            state = NAME(as_row_state)(swept + b, count - b);
-            v_store(sum + b, add_pairs(state.max, log).hi);
+            v_store(swept.max + b, v_add(v_load(swept.max + b), v_load(swept.offset + b)));
+            state = NAME(states)(&swept, b, &work.scaling);
+            v_store(sum + b, NAME(wide_add)(state.max, log).hi);
         }
         for (int b = 0; b < count; ++b) {
-            const int special = NAME(is_special)(&swept[b].state);
             real *out = (real *)rows->out + (i + b) * rows->out_row;
-            *out = (real)(special ? NAME(special_log)(&swept[b].state) : sum[b]);
+            const int special = NAME(is_special)(&swept, b);
+            const double infinite = isnan(swept.rest[b]) ? (double)NAN : swept.max[b];
+            *out = (real)(special ? infinite : sum[b]);
         }
     }
 }

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quads.h"
+
 #define FL_WIDTH_F32 8
 #define FL_WIDTH_F64 4
 
@@ -137,3 +139,53 @@ FL_INLINE double f64_hmax(f64v a)
     return _mm_cvtsd_f64(_mm_max_sd(m, _mm_unpackhi_pd(m, m)));
 }
 FL_INLINE double f64_first(f64v a) { return _mm256_cvtsd_f64(a); }
+FL_INLINE f32v f32_join(f64v a, f64v b)
+{
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(a)), _mm256_cvtpd_ps(b), 1);
+}
+
+/* In every 16 bytes, the 4 x 4 numbers of a: rows become columns. */
+FL_INLINE void f32_transpose(f32v *a)
+{
+    const __m256d t0 = _mm256_castps_pd(_mm256_unpacklo_ps(a[0], a[1]));
+    const __m256d t1 = _mm256_castps_pd(_mm256_unpackhi_ps(a[0], a[1]));
+    const __m256d t2 = _mm256_castps_pd(_mm256_unpacklo_ps(a[2], a[3]));
+    const __m256d t3 = _mm256_castps_pd(_mm256_unpackhi_ps(a[2], a[3]));
+    a[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(t0, t2));
+    a[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(t0, t2));
+    a[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(t1, t3));
+    a[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(t1, t3));
+}
+FL_INLINE void f32_load_rows(const float *p, ptrdiff_t stride, ptrdiff_t n, f32v *c)
+{
+    for (int i = 0; i < 4; ++i)
+        c[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(f32_load_quad(p + i * stride, n)),
+                                    f32_load_quad(p + (i + 4) * stride, n), 1);
+    f32_transpose(c);
+}
+FL_INLINE void f32_store_rows(float *p, ptrdiff_t stride, ptrdiff_t n, const f32v *c)
+{
+    f32v a[4] = {c[0], c[1], c[2], c[3]};
+    f32_transpose(a);
+    for (int i = 0; i < 4; ++i) {
+        f32_store_quad(p + i * stride, n, _mm256_castps256_ps128(a[i]));
+        f32_store_quad(p + (i + 4) * stride, n, _mm256_extractf128_ps(a[i], 1));
+    }
+}
+FL_INLINE void f64_load_rows(const double *p, ptrdiff_t stride, ptrdiff_t n, f64v *c)
+{
+    f64v a[2];
+    for (int i = 0; i < 2; ++i)
+        a[i] = _mm256_insertf128_pd(_mm256_castpd128_pd256(f64_load_quad(p + i * stride, n)),
+                                    f64_load_quad(p + (i + 2) * stride, n), 1);
+    c[0] = _mm256_unpacklo_pd(a[0], a[1]);
+    c[1] = _mm256_unpackhi_pd(a[0], a[1]);
+}
+FL_INLINE void f64_store_rows(double *p, ptrdiff_t stride, ptrdiff_t n, const f64v *c)
+{
+    const f64v a[2] = {_mm256_unpacklo_pd(c[0], c[1]), _mm256_unpackhi_pd(c[0], c[1])};
+    for (int i = 0; i < 2; ++i) {
+        f64_store_quad(p + i * stride, n, _mm256_castpd256_pd128(a[i]));
+        f64_store_quad(p + (i + 2) * stride, n, _mm256_extractf128_pd(a[i], 1));
+    }
+}

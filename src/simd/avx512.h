@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quads.h"
+
 #define FL_WIDTH_F32 16
 #define FL_WIDTH_F64 8
 
@@ -100,3 +102,67 @@ FL_INLINE f64v f32_half(f32v a, int half)
 FL_INLINE float f32_hmax(f32v a) { return _mm512_reduce_max_ps(a); }
 FL_INLINE double f64_hmax(f64v a) { return _mm512_reduce_max_pd(a); }
 FL_INLINE double f64_first(f64v a) { return _mm512_cvtsd_f64(a); }
+FL_INLINE f32v f32_join(f64v a, f64v b)
+{
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(a)), _mm512_cvtpd_ps(b), 1);
+}
+
+/* In every 16 bytes, the 4 x 4 numbers of a: rows become columns. */
+FL_INLINE void f32_transpose(f32v *a)
+{
+    const __m512d t0 = _mm512_castps_pd(_mm512_unpacklo_ps(a[0], a[1]));
+    const __m512d t1 = _mm512_castps_pd(_mm512_unpackhi_ps(a[0], a[1]));
+    const __m512d t2 = _mm512_castps_pd(_mm512_unpacklo_ps(a[2], a[3]));
+    const __m512d t3 = _mm512_castps_pd(_mm512_unpackhi_ps(a[2], a[3]));
+    a[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(t0, t2));
+    a[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(t0, t2));
+    a[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(t1, t3));
+    a[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(t1, t3));
+}
+FL_INLINE void f32_load_rows(const float *p, ptrdiff_t stride, ptrdiff_t n, f32v *c)
+{
+    /* Four rows a register: i, i + 4, i + 8, i + 12 in the order of lanes. */
+    const float *p4 = p + 4 * stride, *p8 = p + 8 * stride, *p12 = p + 12 * stride;
+    for (int i = 0; i < 4; ++i) {
+        __m512 a = _mm512_castps128_ps512(f32_load_quad(p + i * stride, n));
+        a = _mm512_mask_broadcast_f32x4(a, 0x00f0, f32_load_quad(p4 + i * stride, n));
+        a = _mm512_mask_broadcast_f32x4(a, 0x0f00, f32_load_quad(p8 + i * stride, n));
+        c[i] = _mm512_mask_broadcast_f32x4(a, 0xf000, f32_load_quad(p12 + i * stride, n));
+    }
+    f32_transpose(c);
+}
+FL_INLINE void f32_store_rows(float *p, ptrdiff_t stride, ptrdiff_t n, const f32v *c)
+{
+    f32v a[4] = {c[0], c[1], c[2], c[3]};
+    f32_transpose(a);
+    for (int i = 0; i < 4; ++i) {
+        f32_store_quad(p + i * stride, n, _mm512_castps512_ps128(a[i]));
+        f32_store_quad(p + (i + 4) * stride, n, _mm512_extractf32x4_ps(a[i], 1));
+        f32_store_quad(p + (i + 8) * stride, n, _mm512_extractf32x4_ps(a[i], 2));
+        f32_store_quad(p + (i + 12) * stride, n, _mm512_extractf32x4_ps(a[i], 3));
+    }
+}
+FL_INLINE void f64_load_rows(const double *p, ptrdiff_t stride, ptrdiff_t n, f64v *c)
+{
+    /* Four rows a register: i, i + 2, i + 4, i + 6. */
+    f64v a[2];
+    for (int i = 0; i < 2; ++i) {
+        const double *row = p + i * stride;
+        a[i] = _mm512_castpd128_pd512(f64_load_quad(row, n));
+        a[i] = _mm512_mask_broadcast_f64x2(a[i], 0x0c, f64_load_quad(row + 2 * stride, n));
+        a[i] = _mm512_mask_broadcast_f64x2(a[i], 0x30, f64_load_quad(row + 4 * stride, n));
+        a[i] = _mm512_mask_broadcast_f64x2(a[i], 0xc0, f64_load_quad(row + 6 * stride, n));
+    }
+    c[0] = _mm512_unpacklo_pd(a[0], a[1]);
+    c[1] = _mm512_unpackhi_pd(a[0], a[1]);
+}
+FL_INLINE void f64_store_rows(double *p, ptrdiff_t stride, ptrdiff_t n, const f64v *c)
+{
+    const f64v a[2] = {_mm512_unpacklo_pd(c[0], c[1]), _mm512_unpackhi_pd(c[0], c[1])};
+    for (int i = 0; i < 2; ++i) {
+        f64_store_quad(p + i * stride, n, _mm512_castpd512_pd128(a[i]));
+        f64_store_quad(p + (i + 2) * stride, n, _mm512_extractf64x2_pd(a[i], 1));
+        f64_store_quad(p + (i + 4) * stride, n, _mm512_extractf64x2_pd(a[i], 2));
+        f64_store_quad(p + (i + 6) * stride, n, _mm512_extractf64x2_pd(a[i], 3));
+    }
+}

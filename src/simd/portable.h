@@ -159,6 +159,18 @@ typedef struct {
         for (int i = 1; i < (W); ++i)                                                              \
             r = a.lane[i] > r ? a.lane[i] : r;                                                     \
         return r;                                                                                  \
+    }                                                                                              \
+    FL_INLINE void P##_load_rows(const T *p, ptrdiff_t stride, ptrdiff_t n, P##v *c)               \
+    {                                                                                              \
+        for (int i = 0; i < (W); ++i)                                                              \
+            for (int j = 0; j < 16 / (int)sizeof(T); ++j)                                          \
+                c[j].lane[i] = j < n ? p[i * stride + j] : 0;                                      \
+    }                                                                                              \
+    FL_INLINE void P##_store_rows(T *p, ptrdiff_t stride, ptrdiff_t n, const P##v *c)              \
+    {                                                                                              \
+        for (int i = 0; i < (W); ++i)                                                              \
+            for (int j = 0; j < n; ++j)                                                            \
+                p[i * stride + j] = c[j].lane[i];                                                  \
     }
 
 FL_PORTABLE(f32, float, uint32_t, FL_WIDTH_F32, 23, fmaf)
@@ -176,3 +188,8 @@ FL_INLINE f64v f32_half(f32v a, int half)
     FL_EACH(FL_WIDTH_F64, (double)a.lane[half * FL_WIDTH_F64 + i]);
 }
 FL_INLINE double f64_first(f64v a) { return a.lane[0]; }
+FL_INLINE f32v f32_join(f64v a, f64v b)
+{
+    f32v r;
+    FL_EACH(FL_WIDTH_F32, (float)(i < FL_WIDTH_F64 ? a.lane[i] : b.lane[i - FL_WIDTH_F64]));
+}

@@ -23,7 +23,16 @@
  *   v_hmax(a)                  the largest lane, in no particular order
  *   v_half(a, h)               lower or upper half of an f32v as float64
  *   v_first(a)                 the first lane of an f64v
+ *   v_join(a, b)               two f64v as one f32v, rounded: the way back from v_half
+ *   v_load_rows(p, stride, n, c)   of as many rows as a register has lanes, row i at
+ *                              p + i * stride, the first n <= QUAD elements: lane i of c[j] is
+ *                              element j; reads no more; the other columns are 0
+ *   v_store_rows(p, stride, n, c)  the way back; writes no more
+ *
+ * QUAD elements are 16 bytes.
  */
+#define FL_QUAD_F32 4
+#define FL_QUAD_F64 2
 #define FL_OVERLOAD(op, a) _Generic((a), f32v: f32_##op, f64v: f64_##op)
 #define FL_OVERLOAD_POINTER(op, p)                                                                 \
     _Generic((p),                                                                                  \
@@ -57,3 +66,6 @@
 #define v_hmax(a) FL_OVERLOAD(hmax, a)(a)
 #define v_half(a, h) f32_half(a, h)
 #define v_first(a) f64_first(a)
+#define v_join(a, b) f32_join(a, b)
+#define v_load_rows(p, stride, n, c) FL_OVERLOAD_POINTER(load_rows, p)(p, stride, n, c)
+#define v_store_rows(p, stride, n, c) FL_OVERLOAD_POINTER(store_rows, p)(p, stride, n, c)

@@ -1,0 +1,244 @@
+/*
+ * The first sweep of a batch of rows, each in a lane or one after another.
+ */
+
+/* Whether the normaliser is no number that a finish could compute: the row is NaN, or its
+   largest logit infinite. */
+FL_INLINE int NAME(is_special)(const NAME(swept) *swept, int b)
+{
+    return isnan(swept->rest[b]) || isinf(swept->max[b]);
+}
+
+FL_INLINE void NAME(fill)(real *out, ptrdiff_t stride, ptrdiff_t n, real value)
+{
+    for (ptrdiff_t i = 0; i < n; ++i)
+        out[i * stride] = value;
+}
+
+/* Rows to sweep one after another before the first of them is swept again, so that what the first
+   sweep read or wrote, together at most `classes`, is still in a cache near by. */
+static int NAME(batch_of)(ptrdiff_t n_classes, ptrdiff_t classes)
+{
+    const ptrdiff_t fit = n_classes > 0 ? classes / n_classes : WIDE_BATCH;
+    return fit < 1 ? 1 : fit > WIDE_BATCH ? WIDE_BATCH : (int)fit;
+}
+
+/* Elements of a tile in the scratch memory. */
+#define SCRATCH_TILE (FL_SCRATCH / 2 / (ptrdiff_t)sizeof(real))
+
+/* Whether rows too long for a tile on the stack have one in the scratch memory: it pays where a
+   cache line holds one class of many rows. Rows of more than a block do not fit. */
+FL_INLINE int NAME(in_scratch)(const fl_rows *rows)
+{
+    return rows->scratch && rows->x_row == 1 && rows->n_rows >= PANEL && rows->n_classes <= BLOCK &&
+           NAME(tile_width)(rows->n_classes, BLOCK) == 0;
+}
+
+/* The rows [b, b + FL_WIDTH_F64) of a batch, one for each lane. */
+FL_INLINE row_state NAME(states)(const NAME(swept) *swept, int b, const NAME(scaling) *scaling)
+{
+    return NAME(row_state_of)(v_load(swept->max + b), v_load(swept->equal + b),
+                              (pair_f64){v_load(swept->rest + b), v_load(swept->rest_lo + b)},
+                              v_load(swept->n + b), scaling);
+}
+
+/* The scaling of row b. */
+FL_INLINE NAME(scaling)
+    NAME(scaling_of_row)(const NAME(swept) *swept, int b, const NAME(scaling) *common)
+{
+    NAME(scaling) scaling = *common;
+    scaling.offset = (real)swept->offset[b];
+    scaling.scaled |= swept->offset[b] != 0;
+    return scaling;
+}
+
+/* The target of row i; NULL where its loss needs the label's log-probability alone. */
+static const NAME(target) *NAME(target_of)(const fl_rows *rows, ptrdiff_t i, NAME(target) *target)
+{
+    const fl_loss *loss = rows->loss;
+    const real *soft = rows->targets;
+    if (!loss || (!soft && loss->label_smoothing == 0))
+        return NULL;
+    *target = (NAME(target)){
+        .soft = soft ? soft + i * rows->targets_row : NULL,
+        .stride = rows->targets_class,
+        .class_weight = loss->class_weight,
+        .keep = 1 - loss->label_smoothing,
+        .spread = loss->label_smoothing / (double)rows->n_classes,
+    };
+    return target;
+}
+
+FL_INLINE int NAME(is_ignored)(const fl_rows *rows, ptrdiff_t i)
+{
+    return rows->labels && rows->labels[i] == rows->loss->ignore_index;
+}
+
+/* Labels as numbers, -1 where they are ignored, of LABELS rows from `begin` on: what has just been
+   written one by one cannot be read as a register without a wait, so there are those of several
+   batches. */
+#define LABELS 256
+typedef struct {
+    real number[LABELS];
+    ptrdiff_t begin; /* -LABELS: none yet */
+} NAME(labels);
+
+/* Those of `width` rows from `begin` on; 0 beyond the last. */
+static const real *NAME(labels_of)(const fl_rows *rows, ptrdiff_t begin, int width,
+                                   NAME(labels) *labels)
+{
+    if (begin + width > labels->begin + LABELS) {
+        const ptrdiff_t left = rows->n_rows - begin, n = left < LABELS ? left : LABELS;
+        const int64_t *from = rows->labels + begin, ignored = rows->loss->ignore_index;
+        for (ptrdiff_t i = 0; i < n; ++i)
+            labels->number[i] = from[i] == ignored ? (real)-1 : (real)from[i];
+        for (ptrdiff_t i = n; i < width; ++i)
+            labels->number[i] = 0;
+        labels->begin = begin;
+    }
+    return labels->number + (begin - labels->begin);
+}
+
+/* What the sweeps of a call work with. */
+typedef struct {
+    NAME(scaling) scaling;
+    int batch;       /* rows that are swept together */
+    real *buffer;    /* of BLOCK */
+    NAME(tile) tile; /* as wide as they get; of width 0: none */
+    NAME(tile) soft; /* another, of the soft targets or a copy of the logits, or without data */
+    real *spread;    /* NULL, or for the exponentials of a batch of rows of at most BLOCK classes
+                        that are not contiguous in the output */
+    NAME(labels) *labels; /* of losses of labels only */
+    const real *out; /* NULL, or the call's output, which is contiguous rows of the size of x */
+    int keep;        /* whether a tile keeps exponentials in place of logits */
+} NAME(work);
+
+/* For a kernel whose second sweep reads `classes` at most of what the first read or wrote. The
+   buffers are of BLOCK; the others may be NULL. */
+FL_INLINE NAME(work) NAME(work_of)(const fl_rows *rows, double temperature, ptrdiff_t classes,
+                                   real *buffer, real *soft, real *spread)
+{
+    real *scratch = NAME(in_scratch)(rows) ? rows->scratch : NULL;
+    const ptrdiff_t n = rows->n_classes;
+    const int width = NAME(tile_width)(n, scratch ? SCRATCH_TILE : BLOCK);
+    return (NAME(work)){
+        .scaling = NAME(scaling_of)(temperature),
+        .batch = width ? width : NAME(batch_of)(n, classes),
+        .buffer = buffer,
+        .tile = {scratch ? scratch : buffer, n, width},
+        .soft = {scratch && soft ? scratch + SCRATCH_TILE : soft, n, width},
+        .spread = scratch && spread ? scratch + SCRATCH_TILE : spread,
+        .out = rows->out_class == 1 ? rows->out : NULL,
+    };
+}
+
+/* Rows of the batch that begins with row `begin`. Of rows side by side, so many that the next batch
+   begins with a cache line: a register across two of them takes two accesses. */
+FL_INLINE int NAME(count)(const fl_rows *rows, ptrdiff_t begin, const NAME(work) *work)
+{
+    enum { LINE = 64 / (int)sizeof(real) };
+    const ptrdiff_t left = rows->n_rows - begin;
+    if (left <= work->batch)
+        return (int)left;
+    const real *x = (const real *)rows->x + begin;
+    const int beside = rows->x_row == 1 && rows->x_class % LINE == 0 && work->tile.width;
+    return work->batch - (beside ? (int)((uintptr_t)x / sizeof *x % LINE) : 0);
+}
+
+/* Fewer rows are swept one after another. */
+#define LEAST_TILE 4
+
+/* Returns 0 if the rows are to be swept one after another. */
+static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
+                               const NAME(work) *work, NAME(swept) *swept)
+{
+    NAME(tile) *tile = &swept->tile, *soft = &swept->soft;
+    *tile = work->tile;
+    *soft = work->soft;
+    if (count < LEAST_TILE || tile->width == 0)
+        return 0;
+    tile->width = soft->width = (count + PANEL - 1) / PANEL * PANEL;
+    NAME(load_tile)((const real *)rows->x + begin * rows->x_row, rows->x_row, rows->x_class, count,
+                    tile, swept->tile_max);
+    if (rows->labels) {
+        const real *labels = NAME(labels_of)(rows, begin, tile->width, work->labels);
+        swept->labels = labels;
+        NAME(label_tile)(tile, labels, swept);
+        for (int h = 0; h < tile->width; h += WIDTH)
+            swept->ignored |= v_lanes(v_gt(v_set1((real)0), v_load(labels + h))) != 0;
+    }
+    NAME(target) target;
+    if (NAME(target_of)(rows, begin, &target)) {
+        real unused[BATCH];
+        if (rows->targets)
+            NAME(load_tile)(target.soft, rows->targets_row, target.stride, count, soft, unused);
+        NAME(dot_tile)(tile, &target, rows->targets ? soft : NULL, swept);
+    } else if (rows->loss) {
+        for (int b = 0; b < tile->width; b += FL_WIDTH_F64) {
+            v_store(swept->dot + b, v_set1(0.0));
+            v_store(swept->mass + b, v_set1(0.0));
+        }
+    } else if (soft->data) {
+        memcpy(soft->data, tile->data, (size_t)(tile->n * tile->width) * sizeof *tile->data);
+    }
+    return NAME(sweep_tile_as)(tile, &work->scaling, work->keep, swept);
+}
+
+/* Sets the rows that make up a register with the last of `count`. */
+FL_INLINE void NAME(clear_last)(NAME(swept) *swept, int count)
+{
+    double *const fields[] = {swept->max, swept->equal, swept->rest,   swept->rest_lo, swept->n,
+                              swept->dot, swept->mass,  swept->offset, swept->logit};
+    const int end = (count + WIDTH - 1) / WIDTH * WIDTH;
+    for (int b = count / WIDTH * WIDTH; b < end; b += FL_WIDTH_F64)
+        for (size_t k = 0; k < sizeof fields / sizeof *fields; ++k)
+            v_store(fields[k] + b, v_set1(0.0));
+}
+
+/*
+ * The first sweep of rows [begin, begin + count) of a call. `e`: NULL, or the place for the
+ * exponentials of the first row, which has at most BLOCK classes, with e_row from row to row; of
+ * rows in a tile they stay there. What a loss ignores is not looked at.
+ */
+static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
+                              const NAME(work) *work, real *e, ptrdiff_t e_row, NAME(swept) *swept)
+{
+    swept->ignored = 0;
+    swept->in_tile = NAME(sweep_in_tile)(rows, begin, count, work, swept);
+    if (swept->in_tile)
+        return;
+    const real *targets = rows->targets_class == 1 ? rows->targets : NULL;
+    /* Twice as far where there is nothing but the logits, which leaves more room in the caches. */
+    const ptrdiff_t far = AHEAD * (work->out || targets ? 1 : 2) / (rows->n_classes + 1) + 1;
+    NAME(clear_last)(swept, count);
+    for (int b = 0; b < count; ++b) {
+        const ptrdiff_t i = begin + b, next = i + far < rows->n_rows ? i + far : i;
+        const real *x = rows->x;
+        const NAME(ahead) ahead = {
+            rows->x_class == 1 ? x + next * rows->x_row : NULL,
+            work->out ? work->out + next * rows->out_row : NULL,
+            targets ? targets + next * rows->targets_row : NULL,
+        };
+        NAME(state) state = {.max = (real)-INFINITY};
+        NAME(scaling) scaling = work->scaling;
+        swept->logit[b] = 0;
+        const int ignored = NAME(is_ignored)(rows, i);
+        swept->ignored |= ignored;
+        if (!ignored) {
+            if (rows->labels) /* before anything is written: out may be x */
+                swept->logit[b] = (double)x[i * rows->x_row + rows->labels[i] * rows->x_class];
+            NAME(target) target;
+            state = NAME(sweep)(x + i * rows->x_row, rows->x_class, rows->n_classes, &scaling,
+                                NAME(target_of)(rows, i, &target), work->buffer,
+                                e ? e + b * e_row : NULL, ahead);
+        }
+        swept->max[b] = (double)(state.max - scaling.offset);
+        swept->equal[b] = state.equal;
+        swept->rest[b] = state.rest;
+        swept->rest_lo[b] = state.rest_lo;
+        swept->n[b] = (double)state.n;
+        swept->dot[b] = state.dot;
+        swept->mass[b] = state.mass;
+        swept->offset[b] = (double)scaling.offset;
+    }
+}

@@ -1,0 +1,457 @@
+/*
+ * A row in each lane: rows that are narrow, or lie side by side. A batch of them is brought into a
+ * tile, and every step is then one of whole registers. The sums are those of rows.h in its order,
+ * so a row has the same bits either way.
+ */
+
+/* `width` rows of n classes each: PANEL of them, class after class, then the next PANEL. */
+#define PANEL WIDE_BATCH
+typedef struct {
+    real *data;
+    ptrdiff_t n;
+    int width;
+} NAME(tile);
+
+/* Class 0 of the rows h, h + 1, ... */
+FL_INLINE real *NAME(panel)(const NAME(tile) *tile, int h)
+{
+    return tile->data + h / PANEL * PANEL * tile->n + h % PANEL;
+}
+
+/* How many rows of n classes make a tile of at most `size` elements; 0: not one panel. */
+FL_INLINE int NAME(tile_width)(ptrdiff_t n, ptrdiff_t size)
+{
+    int width = BATCH;
+    while (width >= PANEL && width * n > size)
+        width /= 2;
+    return n > 0 && width >= PANEL ? width : 0;
+}
+
+#define QUAD (16 / (int)sizeof(real))
+
+/* Prefetches a cache line's worth of classes, from c on, of WIDTH rows. */
+FL_INLINE void NAME(prefetch_rows)(const real *x, ptrdiff_t row, ptrdiff_t c)
+{
+    enum { LINE = 64 / (int)sizeof(real) };
+    const ptrdiff_t step = row > 0 && row < LINE ? LINE / row : 1;
+    for (ptrdiff_t i = 0; c % LINE == 0 && i < WIDTH; i += step)
+        FL_PREFETCH(x + i * row + c);
+}
+
+/* Rows ahead: a tile at least, and AHEAD. */
+FL_INLINE ptrdiff_t NAME(rows_ahead)(const NAME(tile) *tile)
+{
+    return (AHEAD / tile->n + tile->width - 1) / tile->width * tile->width;
+}
+
+/* The same of rows side by side: class c a few classes ahead, where the hardware, which does not
+   look beyond a page, may not follow. */
+FL_INLINE void NAME(prefetch_class)(const real *x, ptrdiff_t class, const NAME(tile) *tile,
+                                    ptrdiff_t c)
+{
+    enum { LINE = 64 / (int)sizeof(real), CLASSES = 16 };
+    const ptrdiff_t at = c + CLASSES < tile->n ? c + CLASSES : c + CLASSES - tile->n;
+    const real *ahead = x + at * class + (at < c ? tile->width : 0);
+    for (int h = 0; h < tile->width; h += LINE)
+        FL_PREFETCH(ahead + h);
+}
+
+/* Class c of the rows h, ... of which those from `count` on are 0. */
+FL_INLINE vec NAME(load_class)(const real *x, ptrdiff_t row, ptrdiff_t class, int count, int h,
+                               ptrdiff_t c)
+{
+    if (row == 1)
+        return v_load_part(x + c * class + h, count - h, v_set1((real)0));
+    real each[WIDTH];
+    for (int i = 0; i < WIDTH; ++i)
+        each[i] = h + i < count ? x[(h + i) * row + c * class] : 0;
+    return v_load(each);
+}
+
+FL_INLINE void NAME(store_class)(vec y, real *out, ptrdiff_t row, ptrdiff_t class, int count, int h,
+                                 ptrdiff_t c)
+{
+    if (row == 1) {
+        v_store_part(out + c * class + h, count - h, y);
+        return;
+    }
+    real each[WIDTH];
+    v_store(each, y);
+    for (int i = 0; i < WIDTH && h + i < count; ++i)
+        out[(h + i) * row + c * class] = each[i];
+}
+
+/* Copies the classes of rows [0, count) of a batch into a tile, and of each row the largest, NaN
+   left out, never -0, into max. The other rows become 0. */
+static void NAME(load_tile)(const real *x, ptrdiff_t row, ptrdiff_t class, int count,
+                            const NAME(tile) *tile, real *max)
+{
+    const vec zero = v_set1((real)0), least = v_set1((real)-INFINITY);
+    const ptrdiff_t n = tile->n, far = NAME(rows_ahead)(tile);
+    int h = 0;
+    /* Of 16 bytes of each row at a time, the last of which may overlap those before. */
+    for (; class == 1 && h + WIDTH <= count; h += WIDTH) {
+        const real *from = x + h * row;
+        real *to = NAME(panel)(tile, h);
+        vec largest = least;
+        for (ptrdiff_t c = 0; c < n; c += QUAD) {
+            NAME(prefetch_rows)(from + far * row, row, c);
+            const ptrdiff_t whole = n < QUAD ? n : QUAD, at = c + whole <= n ? c : n - whole;
+            vec columns[QUAD];
+            if (whole == QUAD)
+                v_load_rows(from + at, row, QUAD, columns);
+            else
+                v_load_rows(from + at, row, whole, columns);
+            FL_UNROLL for (int j = 0; j < QUAD; ++j)
+            {
+                if (j == whole)
+                    break;
+                v_store(to + (at + j) * PANEL, columns[j]);
+                largest = v_max(columns[j], largest);
+            }
+        }
+        v_store(max + h, v_add(largest, zero));
+    }
+    const int first = h;
+    for (; h < tile->width; h += WIDTH)
+        v_store(max + h, least);
+    for (ptrdiff_t c = 0; first < tile->width && c < n; ++c) {
+        if (row == 1)
+            NAME(prefetch_class)(x, class, tile, c);
+        for (h = first; h < tile->width; h += WIDTH) {
+            const vec y = NAME(load_class)(x, row, class, count, h, c);
+            v_store(NAME(panel)(tile, h) + c * PANEL, y);
+            v_store(max + h, v_add(v_max(y, v_load(max + h)), zero));
+        }
+    }
+}
+
+/* What becomes of class c of the rows h, ... of a tile. */
+typedef vec NAME(map)(const void *context, vec x, ptrdiff_t c, int h);
+
+/* The way back, through the map. */
+FL_INLINE void NAME(store_tile)(const NAME(tile) *tile, real *out, ptrdiff_t row, ptrdiff_t class,
+                                int count, NAME(map) *map, const void *context)
+{
+    const ptrdiff_t n = tile->n, far = NAME(rows_ahead)(tile);
+    int h = 0;
+    for (; class == 1 && h + WIDTH <= count; h += WIDTH) {
+        const real *from = NAME(panel)(tile, h);
+        real *to = out + h * row;
+        for (ptrdiff_t c = 0; c < n; c += QUAD) {
+            NAME(prefetch_rows)(to + far * row, row, c);
+            const ptrdiff_t whole = n < QUAD ? n : QUAD, at = c + whole <= n ? c : n - whole;
+            vec columns[QUAD];
+            for (int j = 0; j < QUAD; ++j) {
+                const ptrdiff_t each = at + (j < whole ? j : 0);
+                columns[j] = map(context, v_load(from + each * PANEL), each, h);
+            }
+            if (whole == QUAD)
+                v_store_rows(to + at, row, QUAD, columns);
+            else
+                v_store_rows(to + at, row, whole, columns);
+        }
+    }
+    const int first = h;
+    for (ptrdiff_t c = 0; first < count && c < n; ++c) {
+        if (row == 1)
+            NAME(prefetch_class)(out, class, tile, c);
+        for (h = first; h < count; h += WIDTH) {
+            const vec y = map(context, v_load(NAME(panel)(tile, h) + c * PANEL), c, h);
+            NAME(store_class)(y, out, row, class, count, h, c);
+        }
+    }
+}
+
+/* Float64 sums of the lanes of one register and, of float64, what is rounded away. */
+typedef struct {
+    f64v hi[HALVES];
+#if FL_BITS == 64
+    f64v lo[HALVES];
+#endif
+} NAME(lane_sum);
+
+FL_INLINE NAME(lane_sum) NAME(no_lane_sum)(void)
+{
+    NAME(lane_sum) sum;
+    for (int i = 0; i < HALVES; ++i) {
+        sum.hi[i] = v_set1(0.0);
+#if FL_BITS == 64
+        sum.lo[i] = v_set1(0.0);
+#endif
+    }
+    return sum;
+}
+
+FL_INLINE void NAME(add_lane_sum)(NAME(lane_sum) *sum, const NAME(lane_sum) *a)
+{
+    for (int i = 0; i < HALVES; ++i) {
+#if FL_BITS == 64
+        const pair_f64 s = two_sum_f64(sum->hi[i], a->hi[i]);
+        sum->hi[i] = s.hi;
+        sum->lo[i] = v_add(sum->lo[i], v_add(s.lo, a->lo[i]));
+#else
+        sum->hi[i] = v_add(sum->hi[i], a->hi[i]);
+#endif
+    }
+}
+
+/* Adds the n <= 4 terms that a span gives to one virtual lane, as `fold` does. */
+FL_INLINE void NAME(add_terms)(NAME(lane_sum) *sum, const NAME(pair) *y, int n)
+{
+#if FL_BITS == 64
+    for (int q = 0; q < n; ++q)
+        NAME(add_lane_sum)(sum, &(NAME(lane_sum)){{y[q].hi}, {y[q].lo}});
+#else
+    vec lanes = y[0].hi;
+    if (n > 1)
+        lanes = v_add(lanes, y[1].hi);
+    if (n > 2)
+        lanes = v_add(lanes, n > 3 ? v_add(y[2].hi, y[3].hi) : y[2].hi);
+    for (int i = 0; i < HALVES; ++i)
+        sum->hi[i] = v_add(sum->hi[i], v_half(lanes, i));
+#endif
+}
+
+/* What class c adds to a sum. */
+typedef NAME(pair) NAME(term)(void *context, ptrdiff_t c);
+
+/* What a span of terms from class j on gives to the fold lane f. */
+FL_INLINE NAME(lane_sum)
+    NAME(fold_lane)(NAME(term) *term, void *context, ptrdiff_t j, ptrdiff_t n, int span, int f)
+{
+    const ptrdiff_t step = span / 4;
+    NAME(lane_sum) sum = NAME(no_lane_sum)();
+    for (ptrdiff_t c = j + f; c < j + LANES && c < n; c += FOLD_LANES) {
+        NAME(pair) y[4];
+        y[0] = term(context, c);
+        if (c + step >= n) {
+            NAME(add_terms)(&sum, y, 1);
+            continue;
+        }
+        y[1] = term(context, c + step);
+        if (c + 2 * step >= n) {
+            NAME(add_terms)(&sum, y, 2);
+            continue;
+        }
+        y[2] = term(context, c + 2 * step);
+        if (c + 3 * step >= n) {
+            NAME(add_terms)(&sum, y, 3);
+            continue;
+        }
+        y[3] = term(context, c + 3 * step);
+        NAME(add_terms)(&sum, y, 4);
+    }
+    return sum;
+}
+
+/* The sum of n terms, in the order of rows.h, in spans of `span` classes. */
+FL_INLINE NAME(lane_sum) NAME(sum_terms)(NAME(term) *term, void *context, ptrdiff_t n, int span)
+{
+    NAME(lane_sum) fold[FOLD_LANES];
+    if (n <= span) {
+        FL_UNROLL for (int f = 0; f < FOLD_LANES; ++f) fold[f] =
+            NAME(fold_lane)(term, context, 0, n, span, f);
+        FL_UNROLL for (int half = FOLD_LANES / 2; half; half /= 2)
+            FL_UNROLL for (int f = 0; f < half; ++f) NAME(add_lane_sum)(fold + f, fold + f + half);
+        return fold[0];
+    }
+    for (int f = 0; f < FOLD_LANES; ++f)
+        fold[f] = NAME(no_lane_sum)();
+    for (ptrdiff_t j = 0; j < n; j += span)
+        for (int f = 0; f < FOLD_LANES; ++f) {
+            const NAME(lane_sum) sum = NAME(fold_lane)(term, context, j, n, span, f);
+            NAME(add_lane_sum)(fold + f, &sum);
+        }
+    for (int half = FOLD_LANES / 2; half; half /= 2)
+        for (int f = 0; f < half; ++f)
+            NAME(add_lane_sum)(fold + f, fold + f + half);
+    return fold[0];
+}
+
+/* The exponentials of the rows of one register of a tile, each in the frame of its row. */
+typedef struct {
+    real *x; /* of class 0; the exponentials come in its place, where `store` */
+    NAME(frame) frame;
+    vec max, equal;
+    int store, scaled;
+} NAME(tile_exp);
+
+FL_INLINE NAME(pair) NAME(exp_term)(void *context, ptrdiff_t c)
+{
+    NAME(tile_exp) *t = context;
+    const vec logit = v_load(t->x + c * PANEL);
+    const mask other = v_ne(logit, t->max);
+    const NAME(pair) y = NAME(exp)(logit, &t->frame, t->scaled);
+    if (t->store)
+        v_store(t->x + c * PANEL, v_select(other, y.hi, v_set1(E_OF_MAX)));
+    t->equal = v_add(t->equal, v_select(other, v_set1((real)0), v_set1((real)1)));
+    return NAME(keep)(other, y);
+}
+
+/* Rows after their first sweep. */
+typedef struct {
+    int in_tile;           /* whether they are in a tile; then no row is special or huge */
+    NAME(tile) tile, soft; /* those of `work`, of this batch */
+    real tile_max[BATCH];  /* of the rows in a tile, the largest logits */
+    double max[BATCH];     /* the fields of `state`, but max less the offset of a huge row */
+    double equal[BATCH], rest[BATCH], rest_lo[BATCH], n[BATCH], dot[BATCH], mass[BATCH];
+    double offset[BATCH];
+    double logit[BATCH]; /* of the label, if a row has one */
+    const real *labels;  /* of rows in a tile, as numbers; -1: ignored */
+    int ignored;         /* whether a loss ignores any of them */
+} NAME(swept);
+
+/* Sweeps a tile of n classes for the states of its rows. The exponentials take the place of the
+   logits, where `store`. Returns 0 where a row is special or huge. */
+FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scaling, int store,
+                               int scaled, NAME(swept) *swept)
+{
+    const vec zero = v_set1((real)0), magic = v_set1((real)ROUND_MAGIC);
+    const f64v unscale = v_set1(1 / EXP_FACTOR);
+    for (int h = 0; h < tile->width; h += WIDTH) {
+        NAME(tile_exp) t = {.x = NAME(panel)(tile, h), .equal = zero};
+        t.store = store, t.scaled = scaled;
+        t.max = v_load(swept->tile_max + h);
+        const vec exponent = v_mul(t.max, v_set1(scaling->binary));
+        if (v_lanes(v_gt(v_abs(exponent), v_set1((real)FRAME_MAX))))
+            return 0;
+        const vec frame_n = v_sub(v_add(exponent, magic), magic);
+        t.frame = NAME(frame_of)(frame_n, scaling);
+        const NAME(lane_sum) rest = NAME(sum_terms)(NAME(exp_term), &t, tile->n, FOLD_SPAN);
+        for (int i = 0; i < HALVES; ++i) {
+            const int at = h + i * FL_WIDTH_F64;
+            if (v_lanes(v_ne(rest.hi[i], rest.hi[i])))
+                return 0;
+            v_store(swept->rest + at, v_mul(rest.hi[i], unscale));
+#if FL_BITS == 64
+            v_store(swept->rest_lo + h, rest.lo[i]);
+#else
+            v_store(swept->rest_lo + at, v_set1(0.0));
+#endif
+            v_store(swept->max + at, NAME(widened)(t.max, i));
+            v_store(swept->offset + at, v_set1(0.0));
+            v_store(swept->equal + at, NAME(widened)(t.equal, i));
+            v_store(swept->n + at, NAME(widened)(frame_n, i));
+        }
+    }
+    return 1;
+}
+
+/* The four bodies of it. */
+static int NAME(sweep_tile_as)(const NAME(tile) *tile, const NAME(scaling) *scaling, int store,
+                               NAME(swept) *swept)
+{
+    if (isinf(scaling->inverse))
+        return 0;
+    if (store && scaling->scaled)
+        return NAME(sweep_tile)(tile, scaling, 1, 1, swept);
+    if (store)
+        return NAME(sweep_tile)(tile, scaling, 1, 0, swept);
+    if (scaling->scaled)
+        return NAME(sweep_tile)(tile, scaling, 0, 1, swept);
+    return NAME(sweep_tile)(tile, scaling, 0, 0, swept);
+}
+
+/* The coefficients of class c; `soft` is a panel of them, or NULL. */
+FL_INLINE vec NAME(tile_coefficient)(const NAME(target) *t, const real *soft, ptrdiff_t c)
+{
+    if (!soft)
+        return v_set1(NAME(coefficient)(t, c));
+    const vec a = v_load(soft + c * PANEL);
+    if (t->spread == 0 && !t->class_weight)
+        return a;
+    f64v wide[HALVES];
+    for (int i = 0; i < HALVES; ++i) {
+        wide[i] = v_add(v_mul(NAME(widened)(a, i), v_set1(t->keep)), v_set1(t->spread));
+        if (t->class_weight)
+            wide[i] = v_mul(wide[i], v_set1(t->class_weight[c]));
+    }
+    return NAME(rounded)(wide);
+}
+
+/* dot and mass of the rows of one register. */
+typedef struct {
+    const NAME(target) *target;
+    const real *x, *soft; /* panels */
+    int masked;
+    ptrdiff_t n;
+    vec max;
+} NAME(tile_dot);
+
+/* Of class c and of the one that `dot_pass` joins with it. */
+FL_INLINE NAME(pair) NAME(dot_term_of)(void *context, ptrdiff_t c)
+{
+    const NAME(tile_dot) *t = context;
+    const vec zero = v_set1((real)0);
+    vec sum = zero;
+    for (ptrdiff_t at = c; at < t->n && at <= c + LANES; at += LANES) {
+        const vec a = NAME(tile_coefficient)(t->target, t->soft, at);
+        sum = NAME(dot_term)(a, v_load(t->x + at * PANEL), t->max, sum, t->masked);
+    }
+    return (NAME(pair)){sum, zero};
+}
+
+FL_INLINE NAME(pair) NAME(mass_term_of)(void *context, ptrdiff_t c)
+{
+    const NAME(tile_dot) *t = context;
+    const vec zero = v_set1((real)0);
+    vec sum = zero;
+    for (ptrdiff_t at = c; at < t->n && at <= c + LANES; at += LANES)
+        sum = v_add(NAME(tile_coefficient)(t->target, t->soft, at), sum);
+    return (NAME(pair)){sum, zero};
+}
+
+/* As fold_total, of one register of float64. */
+FL_INLINE f64v NAME(lane_total)(const NAME(lane_sum) *sum, int i)
+{
+#if FL_BITS == 64
+    const f64v infinite = v_set1((double)INFINITY);
+    return v_select(v_eq(v_abs(sum->hi[i]), infinite), sum->hi[i], v_add(sum->hi[i], sum->lo[i]));
+#else
+    return sum->hi[i];
+#endif
+}
+
+static void NAME(dot_tile)(const NAME(tile) *tile, const NAME(target) *target,
+                           const NAME(tile) *soft, NAME(swept) *swept)
+{
+    const ptrdiff_t n = tile->n;
+    for (int h = 0; h < tile->width; h += WIDTH) {
+        NAME(tile_dot) t = {.target = target, .x = NAME(panel)(tile, h), .n = n};
+        t.soft = soft ? NAME(panel)(soft, h) : NULL;
+        t.max = v_load(swept->tile_max + h);
+        const NAME(lane_sum) mass = NAME(sum_terms)(NAME(mass_term_of), &t, n, 2 * FOLD_SPAN);
+        const NAME(lane_sum) dot = NAME(sum_terms)(NAME(dot_term_of), &t, n, 2 * FOLD_SPAN);
+        t.masked = 1;
+        for (int i = 0; i < HALVES; ++i) {
+            const int at = h + i * FL_WIDTH_F64;
+            f64v d = NAME(lane_total)(&dot, i);
+            if (v_lanes(v_ne(d, d))) {
+                const NAME(lane_sum) again =
+                    NAME(sum_terms)(NAME(dot_term_of), &t, n, 2 * FOLD_SPAN);
+                d = v_select(v_ne(d, d), NAME(lane_total)(&again, i), d);
+            }
+            v_store(swept->dot + at, d);
+#if FL_BITS == 64
+            v_store(swept->mass + at, v_add(mass.hi[i], mass.lo[i]));
+#else
+            v_store(swept->mass + at, mass.hi[i]);
+#endif
+        }
+    }
+}
+
+/* The logits of the rows' labels; of -1, 0. */
+static void NAME(label_tile)(const NAME(tile) *tile, const real *labels, NAME(swept) *swept)
+{
+    for (int h = 0; h < tile->width; h += WIDTH) {
+        const real *x = NAME(panel)(tile, h);
+        const vec label = v_load(labels + h);
+        vec logit = v_set1((real)0);
+        for (ptrdiff_t c = 0; c < tile->n; ++c)
+            logit = v_select(v_eq(label, v_set1((real)c)), v_load(x + c * PANEL), logit);
+        for (int i = 0; i < HALVES; ++i)
+            v_store(swept->logit + h + i * FL_WIDTH_F64, NAME(widened)(logit, i));
+    }
+}
