@@ -380,26 +380,107 @@ static void NAME(sort)(real *values, ptrdiff_t *indices, ptrdiff_t n, int divisi
 #undef BEFORE
 }
 
-static void NAME(top_k)(const fl_rows *rows)
+/* Inserts class c of the rows in the lanes into their first k, of which there are n so far:
+   `values` and `places`, PANEL apart. */
+FL_INLINE void NAME(insert_lanes)(vec value, ptrdiff_t c, ptrdiff_t n, ptrdiff_t k, real *values,
+                                  real *places)
+{
+    if (n == k && !v_lanes(v_gt(value, v_load(values + (k - 1) * PANEL))))
+        return;
+    /* Behind all that are no smaller; what it displaces moves on by one. */
+    vec moving = value, place = v_set1((real)c);
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        const vec other = v_load(values + i * PANEL), its = v_load(places + i * PANEL);
+        const mask before = v_gt(value, other);
+        v_store(values + i * PANEL, v_select(before, moving, other));
+        v_store(places + i * PANEL, v_select(before, place, its));
+        moving = v_select(before, other, moving);
+        place = v_select(before, its, place);
+    }
+    if (n < k) {
+        v_store(values + n * PANEL, moving);
+        v_store(places + n * PANEL, place);
+    }
+}
+
+FL_INLINE vec NAME(as_it_is)(const void *context, vec x, ptrdiff_t c, int h)
+{
+    (void)context, (void)c, (void)h;
+    return x;
+}
+
+/* Rows [begin, begin + count) of a call, of which no more than a tile is asked for. Returns 0 where
+   one of them has a NaN. */
+static int NAME(top_tile)(const fl_rows *rows, ptrdiff_t begin, int count, const NAME(tile) *tile,
+                          const NAME(tile) *values, const NAME(tile) *places)
+{
+    const ptrdiff_t n = rows->n_classes, k = rows->k;
+    const vec zero = v_set1((real)0), sign = v_set1((real)(rows->smallest ? -1 : 1));
+    real max[BATCH];
+    NAME(load_tile)((const real *)rows->x + begin * rows->x_row, rows->x_row, rows->x_class, count,
+                    tile, max);
+    for (int h = 0; h < count; h += WIDTH) {
+        const real *x = NAME(panel)(tile, h);
+        real *v = NAME(panel)(values, h), *p = NAME(panel)(places, h);
+        vec nans = zero;
+        for (ptrdiff_t c = 0; c < n; ++c) {
+            const vec y = v_load(x + c * PANEL);
+            nans = v_add(nans, v_keep(v_ne(y, y), v_set1((real)1)));
+            NAME(insert_lanes)(v_mul(y, sign), c, c < k ? c : k, k, v, p);
+        }
+        if (v_lanes(v_gt(nans, zero)))
+            return 0;
+        for (ptrdiff_t i = 0; i < k; ++i)
+            v_store(v + i * PANEL, v_mul(v_load(v + i * PANEL), sign));
+    }
+    NAME(store_tile)(values, (real *)rows->out + begin * rows->out_row, rows->out_row, 1, count,
+                     NAME(as_it_is), NULL);
+    ptrdiff_t *indices = rows->indices + begin * k;
+    for (int b = 0; b < count; ++b)
+        for (ptrdiff_t i = 0; i < k; ++i)
+            indices[b * k + i] = (ptrdiff_t)NAME(panel)(places, b)[i * PANEL];
+    return 1;
+}
+
+static void NAME(top_of_row)(const fl_rows *rows, ptrdiff_t row, int few, real *buffer)
 {
     const ptrdiff_t n = rows->n_classes, k = rows->k, stride = rows->x_class;
+    const real *x = (const real *)rows->x + row * rows->x_row;
+    real *out = (real *)rows->out + row * rows->out_row;
+    NAME(first) first = {out, rows->indices + row * k, 0, k};
+    if (few)
+        NAME(top_few)(x, stride, n, rows->smallest, buffer, &first);
+    else
+        NAME(top_many)(x, stride, n, rows->smallest, buffer, &first);
+    const ptrdiff_t n_numbers = first.n;
+    NAME(top_rest)(x, stride, n, rows->smallest, &first);
+    if (!few && rows->sorted)
+        NAME(sort)(first.values, first.indices, n_numbers, 40);
+    for (ptrdiff_t j = 0; j < k; ++j)
+        out[j] = x[first.indices[j] * stride];
+}
+
+static void NAME(top_k)(const fl_rows *rows)
+{
+    const ptrdiff_t n = rows->n_classes, k = rows->k;
     /* Few of so many pieces that the threshold is near the k-th number, or of a short row; the same
        on every instruction set, as what is not sorted comes in another order from each way. */
     const int few = k <= FEW && (4 * k <= n / NAME(piece_length)(n) * (LANES / 4) || n * k <= 2048);
-    real buffer[BLOCK];
-    for (ptrdiff_t i = 0; i < rows->n_rows; ++i) {
-        const real *x = (const real *)rows->x + i * rows->x_row;
-        real *out = (real *)rows->out + i * rows->out_row;
-        NAME(first) first = {out, rows->indices + i * k, 0, k};
-        if (few)
-            NAME(top_few)(x, stride, n, rows->smallest, buffer, &first);
-        else
-            NAME(top_many)(x, stride, n, rows->smallest, buffer, &first);
-        const ptrdiff_t n_numbers = first.n;
-        NAME(top_rest)(x, stride, n, rows->smallest, &first);
-        if (!few && rows->sorted)
-            NAME(sort)(first.values, first.indices, n_numbers, 40);
-        for (ptrdiff_t j = 0; j < k; ++j)
-            out[j] = x[first.indices[j] * stride];
+    real buffer[BLOCK], values[BLOCK], places[BLOCK];
+    const int width = few ? NAME(tile_width)(n, BLOCK) : 0;
+    ptrdiff_t i = 0;
+    while (width && i + LEAST_TILE <= rows->n_rows) {
+        const ptrdiff_t left = rows->n_rows - i;
+        const int count = left < width ? (int)left : width;
+        const int panels = (count + PANEL - 1) / PANEL * PANEL;
+        const NAME(tile) tile = {buffer, n, panels}, v = {values, k, panels},
+                         p = {places, k, panels};
+        const ptrdiff_t end = i + count;
+        if (!NAME(top_tile)(rows, i, count, &tile, &v, &p))
+            for (ptrdiff_t row = i; row < end; ++row)
+                NAME(top_of_row)(rows, row, few, buffer);
+        i = end;
     }
+    for (; i < rows->n_rows; ++i)
+        NAME(top_of_row)(rows, i, few, buffer);
 }
