@@ -96,7 +96,7 @@ cdef extern from "fastlogits.h" nogil:
     void fl_walk_run(const fl_walk *walk, int n_threads)
     double fl_sum(const double *values, ptrdiff_t n)
     ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
-                                int64_t ignore_index)
+                                int64_t ignore_index, ptrdiff_t *n_counted)
 
     ctypedef struct fl_operand:
         void *data

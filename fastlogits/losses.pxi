@@ -26,23 +26,23 @@ cdef _refuse_large_labels(targets, ptrdiff_t n_classes, expected, str argument):
 
 
 cdef cnp.ndarray _labels(targets, cnp.ndarray given, tuple shape, ptrdiff_t n_classes,
-                         ignore_index, str argument):
-    """The labels as int64, a copy that nobody else can change, all of them checked.
+                         ignore_index, str argument, ptrdiff_t *n_counted):
+    """The labels as C-ordered int64, all of them checked, and how many are not ignored.
 
-    `given` is `targets` as an array; `ignore_index` is None where no label is ignored.
+    `given` is `targets` as an array; `ignore_index` is None where no label is ignored. The kernels
+    read each label once, and it may be anything then.
     """
     cdef cnp.ndarray labels
     cdef ptrdiff_t bad
     cdef int64_t ignored = 0 if ignore_index is None else ignore_index
-    if cnp.PyArray_TYPE(given) == cnp.NPY_INT64 and (<object>given).shape == shape:
-        # What nearly all are. The copy is what keeps a label from changing between its check
-        # and its use.
-        labels = PyArray_NewCopy(given, cnp.NPY_CORDER)
+    if (cnp.PyArray_TYPE(given) == cnp.NPY_INT64 and cnp.PyArray_ISCARRAY_RO(given)
+            and (<object>given).shape == shape):  # as nearly all are
         bad = k.fl_find_bad_label(
-            <const int64_t *>cnp.PyArray_DATA(labels), cnp.PyArray_SIZE(labels), n_classes, ignored
+            <const int64_t *>cnp.PyArray_DATA(given), cnp.PyArray_SIZE(given), n_classes, ignored,
+            n_counted,
         )
         if bad < 0:
-            return labels
+            return given
     expected = "" if ignore_index is None else f" or ignore_index={ignore_index}"
     if given.dtype.kind not in "iu":
         # An empty list has no integers in it, but no others either.
@@ -62,7 +62,8 @@ cdef cnp.ndarray _labels(targets, cnp.ndarray given, tuple shape, ptrdiff_t n_cl
         if large.size:
             _refuse_label(given, large[0], n_classes, expected, argument)
     bad = k.fl_find_bad_label(
-        <const int64_t *>cnp.PyArray_DATA(labels), cnp.PyArray_SIZE(labels), n_classes, ignored
+        <const int64_t *>cnp.PyArray_DATA(labels), cnp.PyArray_SIZE(labels), n_classes, ignored,
+        n_counted,
     )
     if bad >= 0:
         _refuse_label(given, bad, n_classes, expected, argument)
@@ -147,22 +148,17 @@ cdef cnp.ndarray _soft_targets(cnp.ndarray given, cnp.ndarray x):
     return given if given.dtype == x.dtype and _is_direct(given) else _cast(given, x.dtype)
 
 
-cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, int64_t ignored, cnp.ndarray of_class,
-                     cnp.ndarray of_row):
-    """The sum of the weights of the rows that count."""
-    cdef ptrdiff_t i, count = 0
-    cdef const int64_t *y
+cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, ptrdiff_t n_counted, int64_t ignored,
+                     cnp.ndarray of_class, cnp.ndarray of_row):
+    """The sum of the weights of the rows that count, of which there are `n_counted`."""
     cdef cnp.ndarray weights
     if labels is None:
         if of_row is None:
             return <double>n_rows
         weights = of_row
     else:
-        y = <const int64_t *>cnp.PyArray_DATA(labels)
         if of_class is None and of_row is None:
-            for i in range(n_rows):
-                count += y[i] != ignored
-            return <double>count
+            return <double>n_counted
         flat = (<object>labels).ravel()
         counts = flat != ignored
         weights = counts.astype(np.float64)
@@ -199,6 +195,7 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
     loss.z_loss = _number(z_loss, 0, _LARGEST, "z_loss", "non-negative and finite")
     cdef cnp.ndarray x, losses, soft = None, labels = None, of_class = None, of_row = None
     cdef cnp.ndarray gradient = None, given
+    cdef ptrdiff_t n_counted
     x, grad_dtype = _logits(logits, None, "logits", False)
     cdef int class_axis = _class_axis(x, axis)
     cdef ptrdiff_t n_classes = cnp.PyArray_DIM(x, class_axis)
@@ -208,7 +205,9 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
     if cnp.PyArray_ISFLOAT(given) and (<object>given).shape != shape:
         soft = _soft_targets(given, x)
     else:
-        labels = _labels(targets, given, shape, n_classes, ignored, "targets")
+        labels = _labels(targets, given, shape, n_classes, ignored, "targets", &n_counted)
+        if class_weight is not None:
+            labels = PyArray_NewCopy(labels, cnp.NPY_CORDER)
     if class_weight is not None:
         of_class = _weights(class_weight, "class_weight", np.float64, (n_classes,), "the classes")
         if reduction == "mean" and soft is None:
@@ -225,12 +224,16 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
     losses = _empty_rows(x, class_axis, cnp.NPY_FLOAT64)
     cdef double divisor = 1
     if reduction == "mean":
-        divisor = _divisor(labels, cnp.PyArray_SIZE(losses), loss.ignore_index, of_class, of_row)
+        divisor = _divisor(
+            labels, cnp.PyArray_SIZE(losses), n_counted, loss.ignore_index, of_class, of_row
+        )
     loss.grad_scale = 1 / divisor if divisor else 0
     if with_gradient:
         gradient = _destination(x, out, False)
         if soft is not None and np.may_share_memory(soft, gradient):
             soft = np.array(soft, copy=True)
+        if labels is not None and _may_overlap(labels, gradient):
+            labels = PyArray_NewCopy(labels, cnp.NPY_CORDER)
     cdef k.fl_walk walk
     _describe(&walk, k.FL_CROSS_ENTROPY, x, class_axis, gradient, soft)
     walk.rows.loss = &loss
@@ -433,7 +436,9 @@ def softmax_grad_hess(logits, labels, *, sample_weight=None, hess_scale=1.0):
     cdef int class_axis = _class_axis(x, -1)
     cdef tuple x_shape = (<object>x).shape
     cdef tuple shape = x_shape[:class_axis]
-    targets = _labels(labels, _array(labels, "labels"), shape, x_shape[class_axis], None, "labels")
+    cdef ptrdiff_t n_counted
+    targets = _labels(labels, _array(labels, "labels"), shape, x_shape[class_axis], None, "labels",
+                      &n_counted)
     if sample_weight is not None:
         of_row = _weights(
             sample_weight, "sample_weight", np.float64, shape, "logits without its last axis"

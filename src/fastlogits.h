@@ -42,7 +42,7 @@ typedef struct {
     const void *targets; /* soft targets; without them there are labels */
     ptrdiff_t targets_row, targets_class;
     void *hess;            /* with the strides of out */
-    const int64_t *labels; /* each in [0, n_classes), or ignore_index */
+    const int64_t *labels; /* what is not in [0, n_classes) is ignored, as ignore_index is */
     const double *row_weight;
     double *losses;
 
@@ -195,8 +195,9 @@ int fl_pieces_run(const fl_pieces *call, int n_threads);
 /* The sum of n numbers in an order that depends on n alone. */
 double fl_sum(const double *values, ptrdiff_t n);
 
-/* The first of n labels that is neither in [0, n_classes) nor ignore_index; -1: none. */
+/* The first of n labels that is neither in [0, n_classes) nor ignore_index; -1: none. Sets how
+   many are not ignore_index. */
 ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
-                            int64_t ignore_index);
+                            int64_t ignore_index, ptrdiff_t *n_counted);
 
 #endif

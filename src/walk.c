@@ -107,23 +107,43 @@ void fl_walk_run(const fl_walk *walk, int n_threads)
     fl_parallel(run_rows, (void *)(uintptr_t)walk, fl_walk_rows(walk), n_threads);
 }
 
+/* Compensated (Neumaier): the error does not grow with the number of additions. */
+static void add_to(double *sum, double *lost, double value)
+{
+    const double s = *sum + value, t = s - *sum;
+    *lost += (*sum - (s - t)) + (value - t);
+    *sum = s;
+}
+
 double fl_sum(const double *values, ptrdiff_t n)
 {
-    /* Compensated (Neumaier): the error does not grow with n. An infinity or NaN is the sum. */
-    double sum = 0, lost = 0;
-    for (ptrdiff_t i = 0; i < n; ++i) {
-        const double s = sum + values[i];
-        const double t = s - sum;
-        lost += (sum - (s - t)) + (values[i] - t);
-        sum = s;
+    /* Several sums, whose latencies overlap. An infinity or NaN is the sum. */
+    enum { SUMS = 8 };
+    double sum[SUMS] = {0}, lost[SUMS] = {0};
+    ptrdiff_t i = 0;
+    for (; i + SUMS <= n; i += SUMS)
+        for (int k = 0; k < SUMS; ++k)
+            add_to(sum + k, lost + k, values[i + k]);
+    for (; i < n; ++i)
+        add_to(sum, lost, values[i]);
+    for (int k = 1; k < SUMS; ++k) {
+        add_to(sum, lost, sum[k]);
+        lost[0] += lost[k];
     }
-    return sum - sum == 0 ? sum + lost : sum;
+    return sum[0] - sum[0] == 0 ? sum[0] + lost[0] : sum[0];
 }
 
 ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
-                            int64_t ignore_index)
+                            int64_t ignore_index, ptrdiff_t *n_counted)
 {
-    for (ptrdiff_t i = 0; i < n; ++i)
+    ptrdiff_t counted = 0, known = 0;
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        const int64_t label = labels[i];
+        counted += label != ignore_index;
+        known += label == ignore_index || (uint64_t)label < (uint64_t)n_classes;
+    }
+    *n_counted = counted;
+    for (ptrdiff_t i = 0; known < n && i < n; ++i)
         if ((labels[i] < 0 || labels[i] >= n_classes) && labels[i] != ignore_index)
             return i;
     return -1;

@@ -360,23 +360,24 @@ def test_calls_fit_into_a_small_stack(isa):
         import fastlogits as fl
 
         x = np.random.default_rng(0).normal(size=(20, 5000))
-        labels = np.arange(20)
 
         def calls():
-            for a in (x, x.astype("f4"), x[:, :700], x[:, ::7].astype("f4"), x.T.copy().T):
+            beside = np.asfortranarray(x[:, :700].repeat(4, 0))
+            for a in (x, x.astype("f4"), x[:, :100], x[:, ::7].astype("f4"), x.T.copy().T, beside):
+                labels = np.arange(len(a)) % 20
                 soft, weights = np.full_like(a, 0.5), np.ones(a.shape[1])
                 options = {"label_smoothing": 0.1, "class_weight": weights}
                 fl.cross_entropy_value_and_grad(a, labels, **options)
                 fl.cross_entropy_value_and_grad(a, soft)
                 fl.softmax_grad_hess(a, labels)
                 fl.binary_cross_entropy_with_logits_value_and_grad(
-                    a, soft, pos_weight=np.ones((20, 1))
+                    a, soft, pos_weight=np.ones((len(a), 1))
                 )
                 fl.softmax(a, temperature=2)
                 fl.log_softmax(a)
                 fl.argmax(a)
                 fl.top_k(a, 5)
-                fl.top_k(a, 300)
+                fl.top_k(a, a.shape[1] // 2)
                 for kind in ("max_prob", "margin", "entropy", "energy"):
                     fl.confidence(a, kind=kind)
             print("done")
@@ -391,3 +392,44 @@ def test_calls_fit_into_a_small_stack(isa):
     )
     assert run.returncode == 0, f"exit status {run.returncode}: {run.stderr}"
     assert run.stdout == "done\n", run.stderr
+
+
+@pytest.mark.parametrize("isa", fastlogits.available_isas())
+@pytest.mark.parametrize("classes", [10, 1000])
+def test_labels_that_another_thread_changes_lead_nowhere(classes, isa):
+    """Far beyond the array, a label that is used without a look would end the process."""
+    run = python(
+        f"""
+        import threading
+        import numpy as np
+        import fastlogits as fl
+
+        x = np.zeros((200_000 // {classes} * 10, {classes}), np.float32)
+        labels = np.zeros(len(x), np.int64)
+        over = threading.Event()
+
+        def change():
+            while not over.is_set():
+                labels[:] = 2**40
+                labels[:] = 0
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        gradient = np.empty_like(x)
+        finished = 0
+        for i in range(2000):
+            try:
+                fl.cross_entropy_value_and_grad(x, labels, out=gradient)
+                finished += 1
+            except IndexError:
+                pass
+            if finished == 20:
+                break
+        over.set()
+        thread.join()
+        print("done", finished > 0)
+        """,
+        FASTLOGITS_ISA=isa,
+    )
+    assert run.returncode == 0, f"exit status {run.returncode}: {run.stderr}"
+    assert run.stdout == "done True\n", run.stderr

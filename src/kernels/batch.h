@@ -69,9 +69,19 @@ static const NAME(target) *NAME(target_of)(const fl_rows *rows, ptrdiff_t i, NAM
     return target;
 }
 
+/* The label of row i; -1 if it has none that counts. Read once: another thread may change it. */
+FL_INLINE ptrdiff_t NAME(label_of)(const fl_rows *rows, ptrdiff_t i)
+{
+    if (!rows->labels)
+        return -1;
+    const int64_t label = *(const volatile int64_t *)(rows->labels + i);
+    const int counts = label >= 0 && label < rows->n_classes && label != rows->loss->ignore_index;
+    return counts ? (ptrdiff_t)label : -1;
+}
+
 FL_INLINE int NAME(is_ignored)(const fl_rows *rows, ptrdiff_t i)
 {
-    return rows->labels && rows->labels[i] == rows->loss->ignore_index;
+    return rows->labels && NAME(label_of)(rows, i) < 0;
 }
 
 /* Labels as numbers, -1 where they are ignored, of LABELS rows from `begin` on: what has just been
@@ -222,11 +232,12 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
         NAME(state) state = {.max = (real)-INFINITY};
         NAME(scaling) scaling = work->scaling;
         swept->logit[b] = 0;
-        const int ignored = NAME(is_ignored)(rows, i);
+        const ptrdiff_t label = NAME(label_of)(rows, i);
+        const int ignored = rows->labels && label < 0;
         swept->ignored |= ignored;
         if (!ignored) {
             if (rows->labels) /* before anything is written: out may be x */
-                swept->logit[b] = (double)x[i * rows->x_row + rows->labels[i] * rows->x_class];
+                swept->logit[b] = (double)x[i * rows->x_row + label * rows->x_class];
             NAME(target) target;
             state = NAME(sweep)(x + i * rows->x_row, rows->x_class, rows->n_classes, &scaling,
                                 NAME(target_of)(rows, i, &target), work->buffer,

@@ -33,7 +33,7 @@ FL_INLINE void NAME(of_labels)(const fl_rows *rows, ptrdiff_t begin, int count, 
     double weight_[FL_WIDTH_F64] = {0}, a_[FL_WIDTH_F64] = {0};
     for (int k = 0; k < FL_WIDTH_F64 && k < count; ++k) {
         const ptrdiff_t i = begin + k;
-        const ptrdiff_t label = NAME(is_ignored)(rows, i) ? 0 : rows->labels[i];
+        const ptrdiff_t known = NAME(label_of)(rows, i), label = known < 0 ? 0 : known;
         weight_[k] = rows->loss->class_weight ? rows->loss->class_weight[label] : 1;
         a_[k] = NAME(target_of)(rows, i, &target) ? (double)NAME(coefficient)(&target, label) : 0;
     }
@@ -278,8 +278,9 @@ static void NAME(cross_entropy)(const fl_rows *rows)
             const NAME(normaliser) normaliser = NAME(normaliser_of_row)(&gradients.normalisers, b);
             NAME(finish_row)(rows, begin, b, e ? e + b * e_row : NULL, &swept, &work.scaling,
                              &normaliser, NAME(to_gradient), &by, buffer, spread);
-            if (rows->labels)
-                out[rows->labels[i] * os] = gradients.at_label[b];
+            const ptrdiff_t label = NAME(label_of)(rows, i);
+            if (label >= 0)
+                out[label * os] = gradients.at_label[b];
         }
     }
 }
