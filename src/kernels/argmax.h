@@ -102,19 +102,21 @@ static void NAME(argmax_tile)(const fl_rows *rows, const real *x, int count, con
     for (int h = 0; h < count; h += WIDTH) {
         const real *from = NAME(panel)(tile, h);
         const vec max = v_load(max_ + h);
-        vec place_ = zero, nans_ = zero;
+        vec place_ = zero, nans = zero;
         for (ptrdiff_t c = tile->n - 1; c >= 0; --c) {
             const vec y = v_load(from + c * PANEL);
             place_ = v_select(v_eq(y, max), v_set1((real)c), place_);
-            nans_ = v_add(nans_, v_keep(v_ne(y, y), one));
+            nans = v_add(nans, v_keep(v_ne(y, y), one));
         }
-        real place[WIDTH], nans[WIDTH];
+        real place[WIDTH];
         v_store(place, place_);
-        v_store(nans, nans_);
-        for (int i = 0; i < WIDTH && h + i < count; ++i)
-            indices[h + i] = nans[i] > 0
-                                 ? NAME(find_nan)(x + (h + i) * rows->x_row, rows->x_class, tile->n)
-                                 : (ptrdiff_t)place[i];
+        const int n_rows = count - h < WIDTH ? count - h : WIDTH;
+        for (int i = 0; i < n_rows; ++i)
+            indices[h + i] = (ptrdiff_t)place[i];
+        const unsigned with_nan = v_lanes(v_gt(nans, zero));
+        for (int i = 0; with_nan && i < n_rows; ++i)
+            if (with_nan >> i & 1)
+                indices[h + i] = NAME(find_nan)(x + (h + i) * rows->x_row, rows->x_class, tile->n);
     }
 }
 
