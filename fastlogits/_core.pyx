@@ -3,19 +3,22 @@
 """Thin wrappers around the C kernels: what comes in is checked and described, the kernels
 compute without the GIL. No arithmetic on logits happens here.
 
-The path of an array: `_logits` makes it a float32 or float64 array that the kernels can
-read, `_destination` finds the array they write, `_walk_rows` describes both to them.
+The path of an array: `_logits` makes it one that the kernels can read and says what numbers it
+holds, `_destination` finds the array they write, `_describe` describes both to them.
 """
 
 import math
 import numbers
 import operator
 import os
+import sys
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -26,7 +29,7 @@ cdef extern from *:
     const char *COMPILER "FASTLOGITS_COMPILER"
 
 cdef extern from "numpy/arrayobject.h":
-    object PyArray_NewLikeArray(cnp.ndarray, cnp.NPY_ORDER, cnp.PyArray_Descr *, int)
+    cnp.ndarray PyArray_NewLikeArray(cnp.ndarray, cnp.NPY_ORDER, cnp.dtype, int)
     cnp.ndarray PyArray_NewCopy(cnp.ndarray, cnp.NPY_ORDER)
     object PyArray_Scalar(void *, cnp.dtype, object)
 
@@ -237,185 +240,7 @@ def _build_info():
 # Arrays in, arrays out
 # ---------------------------------------------------------------------------------------
 
-cdef inline bint _is_direct(cnp.ndarray a) noexcept:
-    """Whether the kernels can read `a` as it lies: native, aligned, whole strides."""
-    cdef int d
-    cdef int size = <int>cnp.PyArray_ITEMSIZE(a)
-    if not cnp.PyArray_ISBEHAVED_RO(a):
-        return False
-    for d in range(cnp.PyArray_NDIM(a)):
-        if cnp.PyArray_STRIDE(a, d) % size != 0:
-            return False
-    return True
-
-
-cdef _refuse_dtype(cnp.ndarray a, str argument):
-    advice = {
-        "c": "take its real part, or use fastlogits.special",
-        "O": "convert it with astype(float); sparse matrices with toarray()",
-        "f": "convert it to float64",
-    }.get(a.dtype.kind, "convert it to numbers first")
-    raise TypeError(
-        f"{argument} must hold real numbers (float16, float32, float64, integers or booleans), "
-        f"got dtype {a.dtype}: {advice}"
-    )
-
-
-cpdef cnp.ndarray _array(x, str argument):
-    """`x` as a plain array, of any dtype."""
-    if cnp.PyArray_CheckExact(x):
-        return x
-    if isinstance(x, np.ma.MaskedArray):
-        if np.ma.is_masked(x):
-            raise TypeError(
-                f"{argument} must not have masked elements, got a masked array that does: "
-                f"fill them, for logits with -inf, as in x.filled(-numpy.inf)"
-            )
-        return np.asarray(x.data)
-    try:
-        return np.asarray(x)
-    except (RuntimeError, TypeError) as error:
-        # What PyTorch says of a tensor that requires a gradient, or of bfloat16.
-        raise TypeError(f"{argument} cannot be read as an array: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{argument} cannot be read as an array: {error}") from error
-
-
-cdef tuple _logits(x, dtype, str argument, bint reduces):
-    """`x` as the float32 or float64 array to compute from, and the dtype of the result.
-
-    That is `dtype` or the input's, but not the half precision of a result that `reduces`
-    rows; None stands for the dtype of the computation.
-    """
-    cdef cnp.ndarray a = _array(x, argument)
-    cdef int number = cnp.PyArray_TYPE(a)
-    if dtype is None and (number == cnp.NPY_FLOAT32 or number == cnp.NPY_FLOAT64):
-        if _is_direct(a):
-            return a, None
-    given = a.dtype
-    compute = np.dtype(np.float32 if given.kind == "f" and given.itemsize < 8 else np.float64)
-    if given.kind not in "fiub" or given.itemsize > 8:
-        _refuse_dtype(a, argument)
-    wanted = None
-    if dtype is not None:
-        wanted = np.dtype(dtype)
-        if wanted.kind != "f" or wanted.itemsize > 8 or not wanted.isnative:
-            raise TypeError(f"dtype must be float16, float32 or float64, got {wanted}")
-        compute = np.promote_types(compute, wanted)
-    elif given.kind == "f" and given.itemsize == 2 and not reduces:
-        wanted = given.newbyteorder("=")
-    return (a if given == compute and _is_direct(a) else a.astype(compute)), wanted
-
-
-cdef bint _has_rows_of(cnp.ndarray a, cnp.ndarray x, int axis) noexcept:
-    """Whether `a` has the shape of `x`, or of `x` without `axis` unless that is negative."""
-    cdef int d, ndim = cnp.PyArray_NDIM(a)
-    if ndim != cnp.PyArray_NDIM(x) - (axis >= 0):
-        return False
-    for d in range(ndim):
-        if cnp.PyArray_DIM(a, d) != cnp.PyArray_DIM(x, d + (0 <= axis <= d)):
-            return False
-    return True
-
-
-cdef cnp.ndarray _empty_rows(cnp.ndarray x, int axis, int number):
-    """A new array of the shape of `x` without `axis`, of the dtype of that number."""
-    cdef cnp.npy_intp shape[k.FL_MAX_DIMS]
-    cdef int d, ndim = max(cnp.PyArray_NDIM(x) - 1, 0)
-    for d in range(ndim):
-        shape[d] = cnp.PyArray_DIM(x, d + (axis <= d))
-    return cnp.PyArray_EMPTY(ndim, shape, number, 0)
-
-
-cdef _check_out(out, cnp.ndarray like, dtype, tuple shape=None):
-    """`shape`: that of `like` where it is None."""
-    if shape is None:
-        if (cnp.PyArray_CheckExact(out) and dtype is None
-                and cnp.PyArray_TYPE(out) == cnp.PyArray_TYPE(like)
-                and cnp.PyArray_ISBEHAVED(out) and _has_rows_of(out, like, -1)):
-            return  # what nearly all are, without a look at any Python object
-        shape = (<object>like).shape
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a numpy array, got {type(out).__name__}")
-    wanted = like.dtype if dtype is None else dtype
-    if out.shape != shape:
-        raise ValueError(f"out must have shape {shape}, got {out.shape}")
-    if out.dtype.newbyteorder("=") != wanted:
-        raise ValueError(f"out must have dtype {wanted}, got {out.dtype}")
-    if not out.dtype.isnative:
-        raise ValueError(f"out must be in native byte order, got dtype {out.dtype.str}")
-    if not out.flags.writeable:
-        raise ValueError("out must be writable, got a read-only array")
-
-
-cdef _is_same_place(cnp.ndarray x, cnp.ndarray out):
-    cdef int d
-    if cnp.PyArray_DATA(x) != cnp.PyArray_DATA(out):
-        return False
-    for d in range(cnp.PyArray_NDIM(x)):
-        if (cnp.PyArray_DIM(x, d) > 1
-                and cnp.PyArray_STRIDE(x, d) != cnp.PyArray_STRIDE(out, d)):
-            return False
-    return True
-
-
-cdef bint _may_overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether the memory from the first to the last byte of each has a byte of the other."""
-    cdef ptrdiff_t a_low, a_high, b_low, b_high
-    if cnp.PyArray_SIZE(a) == 0 or cnp.PyArray_SIZE(b) == 0:
-        return False
-    _extent(a, &a_low, &a_high)
-    _extent(b, &b_low, &b_high)
-    return a_low < b_high and b_low < a_high
-
-
-cdef void _extent(cnp.ndarray a, ptrdiff_t *low, ptrdiff_t *high) noexcept:
-    cdef ptrdiff_t length
-    cdef int d
-    low[0] = <ptrdiff_t>cnp.PyArray_DATA(a)
-    high[0] = low[0] + cnp.PyArray_ITEMSIZE(a)
-    for d in range(cnp.PyArray_NDIM(a)):
-        length = (cnp.PyArray_DIM(a, d) - 1) * cnp.PyArray_STRIDE(a, d)
-        if length < 0:
-            low[0] += length
-        else:
-            high[0] += length
-
-
-cdef cnp.ndarray _destination(cnp.ndarray x, out, bint reduces):
-    """Where the kernels may write: `out` itself, or an array to be copied into it.
-
-    `reduces` says that `out` has one result per row, which must then not lie among the logits at
-    all; else it has the shape of `x`.
-    """
-    if cnp.PyArray_CheckExact(out) and cnp.PyArray_TYPE(out) == cnp.PyArray_TYPE(x):
-        if _is_direct(out) and (
-            not _may_overlap(x, out) or (not reduces and _is_same_place(x, out))
-        ):
-            return out
-    if reduces:
-        return np.empty(out.shape, dtype=x.dtype)
-    cdef cnp.PyArray_Descr *descr = NULL
-    return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, descr, 0)
-
-
-cdef _cast(cnp.ndarray a, dtype):
-    """`a` in another dtype, of which what is beyond the range becomes 0 or infinite in silence."""
-    with np.errstate(over="ignore", under="ignore"):
-        return (<object>a).astype(dtype, copy=False)
-
-
-cdef _deliver(cnp.ndarray result, out, dtype):
-    """What the caller gets: `out`, or the result in its dtype, a scalar if it has no axes."""
-    if out is not None:
-        if result is not out:
-            # Deliberate narrowing: the result's dtype is what the caller asked for.
-            with np.errstate(over="ignore", under="ignore"):
-                np.copyto(out, result, casting="same_kind")
-        return out
-    if dtype is not None and result.dtype != dtype:
-        result = _cast(result, dtype)
-    return result if cnp.PyArray_NDIM(result) else result[()]
+include "arrays.pxi"
 
 
 cdef enum:
@@ -479,8 +304,8 @@ cdef double _number(value, double least, double most, str argument, str expected
 # Calls of kernels
 # ---------------------------------------------------------------------------------------
 
-cdef const k.fl_kernels *_kernels_for(cnp.ndarray x) noexcept:
-    return &_table.f32 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32 else &_table.f64
+cdef const k.fl_kernels *_kernels_in(int compute) noexcept:
+    return &_table.f32 if compute == k.FL_F32 else &_table.f64
 
 
 cdef int _threads_for(ptrdiff_t n_elements) noexcept:
@@ -496,27 +321,18 @@ cdef void _run(k.fl_walk *walk, ptrdiff_t n_elements) noexcept:
             k.fl_walk_run(walk, threads)
 
 
-cdef _describe(k.fl_walk *walk, int op, cnp.ndarray x, int axis, cnp.ndarray out,
+cdef _describe(k.fl_walk *walk, int op, int compute, cnp.ndarray x, int axis, cnp.ndarray out,
                cnp.ndarray targets):
     """All rows of `x`; `targets`, if any, have its shape, and `out` that or the rows' alone."""
     cdef int d, ndim = cnp.PyArray_NDIM(x)
     cdef bint reduces = out is not None and cnp.PyArray_NDIM(out) < ndim
-    cdef ptrdiff_t size = cnp.PyArray_ITEMSIZE(x)
     memset(walk, 0, sizeof(k.fl_walk))
-    walk.size = size
-    walk.kernel = _kernels_for(x).rows[op]
+    walk.kernel = _kernels_in(compute).rows[op]
     walk.rows.temperature = 1
-    walk.rows.x = cnp.PyArray_DATA(x)
     walk.rows.n_classes = cnp.PyArray_DIM(x, axis) if ndim else 1
-    walk.rows.x_class = walk.rows.out_class = walk.rows.targets_class = 1
-    if out is not None:
-        walk.rows.out = cnp.PyArray_DATA(out)
-    if targets is not None:
-        walk.rows.targets = cnp.PyArray_DATA(targets)
-    if walk.rows.n_classes != 1:
-        walk.rows.x_class = _stride(x, axis)
-        walk.rows.out_class = 0 if reduces else _stride(out, axis)
-        walk.rows.targets_class = _stride(targets, axis)
+    _view(&walk.rows.x, x, axis)
+    _view(&walk.rows.out, out, -1 if reduces else axis)
+    _view(&walk.rows.targets, targets, axis)
     for d in range(ndim):
         if d != axis and not k.fl_walk_add(
             walk, cnp.PyArray_DIM(x, d), _stride(x, d), _stride(out, d - (reduces and axis < d)),
@@ -525,15 +341,27 @@ cdef _describe(k.fl_walk *walk, int op, cnp.ndarray x, int axis, cnp.ndarray out
             raise ValueError(f"{ndim} dimensions are too many")
 
 
+cdef void _view(k.fl_view *view, cnp.ndarray a, int axis) noexcept:
+    """The first row of `a`, if there is one; with a negative axis of one element."""
+    if a is None:
+        return
+    view.data = cnp.PyArray_DATA(a)
+    view.format = _format(a)
+    # With nothing to step over, the step of what lies without gaps.
+    if cnp.PyArray_NDIM(a) == 0 or axis < 0 or cnp.PyArray_DIM(a, axis) == 1:
+        view.of_class = cnp.PyArray_ITEMSIZE(a)
+    else:
+        view.of_class = cnp.PyArray_STRIDE(a, axis)
+
+
 cdef inline ptrdiff_t _stride(cnp.ndarray a, int d) noexcept:
-    """In elements."""
-    return 0 if a is None else cnp.PyArray_STRIDE(a, d) // cnp.PyArray_ITEMSIZE(a)
+    return 0 if a is None else cnp.PyArray_STRIDE(a, d)
 
 
-cdef _run_rows(int op, cnp.ndarray x, int axis, cnp.ndarray out, double temperature):
+cdef _run_rows(int op, int compute, cnp.ndarray x, int axis, cnp.ndarray out, double temperature):
     """One kernel over all rows of `x`; `out` has its shape, or that of the rows."""
     cdef k.fl_walk walk
-    _describe(&walk, op, x, axis, out, None)
+    _describe(&walk, op, compute, x, axis, out, None)
     walk.rows.temperature = temperature
     # With nothing to write there may be more empty rows than could ever be visited.
     if cnp.PyArray_SIZE(out):
@@ -550,6 +378,8 @@ cdef tuple _merge_axes(cnp.ndarray a, axis):
         axes = tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim, "axis")
     except TypeError:
         _refuse_axis(axis, ANY_AXES)
+    except OverflowError:
+        raise np.exceptions.AxisError(f"axis {axis} is out of bounds for {ndim} axes") from None
     rest = tuple([d for d in range(ndim) if d not in axes])
     order = rest + tuple(sorted(axes))
     moved = (<object>a).transpose(order)
@@ -560,25 +390,27 @@ cdef tuple _merge_axes(cnp.ndarray a, axis):
 cdef _normalised(int op, x, axis, temperature, dtype, out):
     """softmax and log_softmax: a result of the input's shape."""
     cdef cnp.ndarray a, rows, result
-    a, dtype = _logits(x, dtype, "x", False)
+    cdef _Types types
+    a = _logits(x, dtype, "x", False, &types)
     cdef double t = _number(temperature, _LEAST, _LARGEST, "temperature", "positive and finite")
     cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a), ANY_AXES)
     if out is not None:
-        _check_out(out, a, dtype)
+        _check_out(out, a, types.result)
     if one_axis != SEVERAL_AXES:
-        result = _destination(a, out, False)
-        _run_rows(op, a, one_axis, result, t)
-        return _deliver(result, out, dtype)
+        result = _destination(a, types.result, out, False)
+        _run_rows(op, types.compute, a, one_axis, result, t)
+        return _deliver(result, out)
     rows, shape, order = _merge_axes(a, axis)
-    result = np.empty((<object>rows).shape, dtype=a.dtype)
-    _run_rows(op, rows, cnp.PyArray_NDIM(rows) - 1, result, t)
-    return _deliver((<object>result).reshape(shape).transpose(np.argsort(order)), out, dtype)
+    result = np.empty((<object>rows).shape, dtype=cnp.PyArray_DescrFromType(types.result))
+    _run_rows(op, types.compute, rows, cnp.PyArray_NDIM(rows) - 1, result, t)
+    return _deliver((<object>result).reshape(shape).transpose(np.argsort(order)), out)
 
 
 cdef _reduced(int op, x, str argument, axis, bint keepdims, dtype, out):
     """logsumexp and the confidences: one result per row."""
     cdef cnp.ndarray a, rows, result
-    a, dtype = _logits(x, dtype, argument, True)
+    cdef _Types types
+    a = _logits(x, dtype, argument, True, &types)
     cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a), ANY_AXES)
     cdef tuple reduced = (one_axis,)
     rows = a
@@ -587,32 +419,35 @@ cdef _reduced(int op, x, str argument, axis, bint keepdims, dtype, out):
         one_axis = cnp.PyArray_NDIM(rows) - 1
         reduced = order[one_axis:]
     if out is None and not keepdims:
-        result = _empty_rows(rows, one_axis, cnp.PyArray_TYPE(a))
-        _run_rows(op, rows, one_axis, result, 1.0)
-        return _deliver(result, None, dtype)
+        result = _empty_rows(rows, one_axis, types.result)
+        _run_rows(op, types.compute, rows, one_axis, result, 1.0)
+        return _deliver(result, None)
     cdef tuple shape_of_a = (<object>a).shape
     shape = tuple([
         1 if d in reduced else length
         for d, length in enumerate(shape_of_a) if keepdims or d not in reduced
     ])
     if out is None:
-        result = _empty_rows(rows, one_axis, cnp.PyArray_TYPE(a))
+        result = _empty_rows(rows, one_axis, types.result)
     else:
-        _check_out(out, a, dtype, shape)
-        result = _destination(a, out.squeeze(reduced) if keepdims and shape else out, True)
-    _run_rows(op, rows, one_axis, result, 1.0)
+        _check_out(out, a, types.result, shape)
+        # Of a subclass, which may squeeze as it likes, the plain array.
+        kept = np.asarray(out).squeeze(reduced) if keepdims and shape else out
+        result = _destination(a, types.result, kept, True)
+    _run_rows(op, types.compute, rows, one_axis, result, 1.0)
     if out is not None and np.may_share_memory(result, out):
         return out
-    return _deliver((<object>result).reshape(shape), out, dtype)
+    return _deliver((<object>result).reshape(shape), out)
 
 
 cdef _elementwise(int op, x, dtype, out):
     """An operation on each element: any order of walking the array gives the same bits."""
     cdef cnp.ndarray a, result, flat, flat_result
-    a, dtype = _logits(x, dtype, "x", False)
+    cdef _Types types
+    a = _logits(x, dtype, "x", False, &types)
     if out is not None:
-        _check_out(out, a, dtype)
-    result = _destination(a, out, False)
+        _check_out(out, a, types.result)
+    result = _destination(a, types.result, out, False)
     cdef int ndim = cnp.PyArray_NDIM(a)
     if ndim > 1 and not (cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_IS_C_CONTIGUOUS(result)):
         # The dimension with the smallest stride is walked innermost.
@@ -620,36 +455,34 @@ cdef _elementwise(int op, x, dtype, out):
         flat, flat_result = (<object>a).transpose(order), (<object>result).transpose(order)
     else:
         flat, flat_result = a, result
-    _run_flat(op, flat, flat_result)
-    return _deliver(result, out, dtype)
+    _run_flat(op, types.compute, flat, flat_result)
+    return _deliver(result, out)
 
 
-cdef _run_flat(int op, cnp.ndarray x, cnp.ndarray out):
+cdef _run_flat(int op, int compute, cnp.ndarray x, cnp.ndarray out):
     cdef k.fl_walk walk
     cdef int ndim = cnp.PyArray_NDIM(x)
-    cdef ptrdiff_t size = cnp.PyArray_ITEMSIZE(x), n = cnp.PyArray_SIZE(x)
-    cdef ptrdiff_t piece = 4096
+    cdef ptrdiff_t x_size = cnp.PyArray_ITEMSIZE(x), out_size = cnp.PyArray_ITEMSIZE(out)
+    cdef ptrdiff_t piece = 4096, n = cnp.PyArray_SIZE(x), whole = n - n % piece
     if n == 0:
         return
-    if ndim == 0 or (cnp.PyArray_IS_C_CONTIGUOUS(x) and cnp.PyArray_IS_C_CONTIGUOUS(out)):
-        # Pieces of one long row share the threads evenly; the last one may be shorter.
-        memset(&walk, 0, sizeof(walk))
-        walk.size = size
-        walk.kernel = _kernels_for(x).rows[op]
-        walk.rows.x = cnp.PyArray_DATA(x)
-        walk.rows.out = cnp.PyArray_DATA(out)
-        walk.rows.x_class = walk.rows.out_class = 1
-        if n >= piece:
-            walk.rows.n_classes = piece
-            k.fl_walk_add(&walk, n // piece, piece, piece, 0)
-            _run(&walk, n)
-        walk.ndim = 0
-        walk.rows.n_classes = n % piece
-        walk.rows.x = <char *>cnp.PyArray_DATA(x) + (n - n % piece) * size
-        walk.rows.out = <char *>cnp.PyArray_DATA(out) + (n - n % piece) * size
-        _run(&walk, n % piece)
+    if ndim > 0 and not (cnp.PyArray_IS_C_CONTIGUOUS(x) and cnp.PyArray_IS_C_CONTIGUOUS(out)):
+        _run_rows(op, compute, x, ndim - 1, out, 1.0)
         return
-    _run_rows(op, x, ndim - 1, out, 1.0)
+    # Pieces of one long row share the threads evenly; the last one may be shorter.
+    memset(&walk, 0, sizeof(walk))
+    walk.kernel = _kernels_in(compute).rows[op]
+    _view(&walk.rows.x, x, -1)
+    _view(&walk.rows.out, out, -1)
+    if whole:
+        walk.rows.n_classes = piece
+        k.fl_walk_add(&walk, n // piece, piece * x_size, piece * out_size, 0)
+        _run(&walk, n)
+    walk.ndim = 0
+    walk.rows.n_classes = n % piece
+    walk.rows.x.data = <char *>cnp.PyArray_DATA(x) + whole * x_size
+    walk.rows.out.data = <char *>cnp.PyArray_DATA(out) + whole * out_size
+    _run(&walk, n % piece)
 
 
 # ---------------------------------------------------------------------------------------
@@ -664,14 +497,16 @@ def softmax(x, axis=-1, *, temperature=1.0, dtype=None, out=None):
     Parameters
     ----------
     x : array_like
-        Logits, of any shape and strides: float32 and float64 (computed as they are),
-        float16 (computed in float32), integers and booleans (computed in float64).
+        Logits, of any shape, strides, alignment and byte order: float32 and float64 (computed as
+        they are), float16 and bfloat16 (computed in float32), integers and booleans (computed in
+        float64). None is copied, whatever its layout, also not where it comes through
+        ``__dlpack__`` from another library.
     axis : int, tuple of ints or None, optional
         The class axis. Several axes are normalised together; None is all of them.
     temperature : float, optional
         Positive and finite; divides the logits.
     dtype : dtype, optional
-        Of the result: float16, float32 or float64. Default: that of `x`, float64 for
+        Of the result: float16, bfloat16, float32 or float64. Default: that of `x`, float64 for
         integers and booleans. The computation is at least as precise as the wider of both.
     out : ndarray, optional
         Where to write: of the shape and dtype of the result, writable. It may be `x`, or
@@ -760,7 +595,7 @@ def logsumexp(x, axis=-1, *, keepdims=False, dtype=None, out=None):
     Parameters
     ----------
     x : array_like
-        Logits, as for `softmax`. The result of float16 is float32.
+        Logits, as for `softmax`. The result of half precision is float32.
     axis : int, tuple of ints or None, optional
         The axes to sum over.
     keepdims : bool, optional

@@ -8,17 +8,34 @@ cdef extern from "fastlogits.h" nogil:
         double label_smoothing, z_loss
         double grad_scale, hess_scale
 
+    enum:
+        FL_F32
+        FL_F64
+        FL_F16
+        FL_BF16
+        FL_BOOL
+        FL_I8
+        FL_U8
+        FL_I16
+        FL_U16
+        FL_I32
+        FL_U32
+        FL_I64
+        FL_U64
+        FL_SWAPPED
+
+    ctypedef struct fl_view:
+        void *data
+        ptrdiff_t row
+        ptrdiff_t of_class "class"
+        int format
+
     ctypedef struct fl_rows:
         ptrdiff_t n_rows, n_classes
-        const void *x
-        ptrdiff_t x_row, x_class
-        void *out
-        ptrdiff_t out_row, out_class
+        fl_view x, out
         double temperature
         const fl_loss *loss
-        const void *targets
-        ptrdiff_t targets_row, targets_class
-        void *hess
+        fl_view targets, hess
         const int64_t *labels
         const double *row_weight
         double *losses
@@ -88,7 +105,6 @@ cdef extern from "fastlogits.h" nogil:
         fl_rows rows
         fl_kernel *kernel
         int ndim
-        size_t size
 
     int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,
                     ptrdiff_t targets_stride)
@@ -100,7 +116,7 @@ cdef extern from "fastlogits.h" nogil:
 
     ctypedef struct fl_operand:
         void *data
-        int ndim
+        int ndim, format
 
     int fl_operand_add(fl_operand *operand, ptrdiff_t length, ptrdiff_t stride)
 
@@ -110,7 +126,7 @@ cdef extern from "fastlogits.h" nogil:
     ctypedef struct fl_pieces:
         fl_operand *operands
         ptrdiff_t n
-        size_t size
+        int format
         fl_piece_kernel *kernel
         double label_smoothing, grad_scale
         double *sums

@@ -1,12 +1,13 @@
 # Losses of single elements: included by _core.pyx. The formulas are in src/kernels/binary.h.
 
 
-cdef cnp.ndarray _broadcast_weights(weights, cnp.ndarray x, str argument, bint relative):
-    """Weights with the shape of `x`, of its dtype; `relative`: only their ratios count."""
+cdef cnp.ndarray _broadcast_weights(weights, cnp.ndarray x, str argument, int compute,
+                                    bint relative):
+    """Weights with the shape of `x`, to compute with; `relative`: only their ratios count."""
     if weights is None:
         return None
     cdef cnp.ndarray own = _weights(weights, argument, np.float64)
-    own = _cast(_relative(own) if relative else own, x.dtype)
+    own = _cast(_relative(own) if relative else own, _computed(compute))
     shape = (<object>x).shape
     try:
         return np.broadcast_to(own, shape)
@@ -21,6 +22,7 @@ cdef _operand(k.fl_pieces *call, int place, cnp.ndarray a):
     cdef int d
     cdef k.fl_operand *operand = &call.operands[place]
     operand.data = cnp.PyArray_DATA(a)
+    operand.format = _format(a)
     for d in range(cnp.PyArray_NDIM(a)):
         if not k.fl_operand_add(operand, cnp.PyArray_DIM(a, d), cnp.PyArray_STRIDE(a, d)):
             raise ValueError(f"{cnp.PyArray_NDIM(a)} dimensions are too many")
@@ -42,21 +44,20 @@ cdef _refuse_outside_unit(cnp.ndarray targets):
     _refuse_unless((targets >= 0) & (targets <= 1), targets, "targets", "a number in [0, 1]")
 
 
-cdef cnp.ndarray _binary_targets(targets, cnp.ndarray x):
-    """Targets of the shape of `x`, of its dtype if they have to be converted for the kernels."""
+cdef cnp.ndarray _binary_targets(targets, cnp.ndarray x, int compute):
+    """Targets of the shape of `x`."""
     cdef cnp.ndarray given = _array(targets, "targets")
-    if given.dtype.kind not in "fiub" or given.dtype.itemsize > 8:
+    if _format(given) < 0:
         _refuse_dtype(given, "targets")
     if (<object>given).shape != (<object>x).shape:
         raise ValueError(
             f"targets must have the shape of logits, {(<object>x).shape}, "
             f"got {(<object>given).shape}"
         )
-    if given.dtype == x.dtype and _is_direct(given):
-        return given
-    if given.dtype.kind != "b":
+    # The kernels look after them, but only once they are rounded.
+    if compute == k.FL_F32 and given.dtype.kind == "f" and given.dtype.itemsize == 8:
         _refuse_outside_unit(given)
-    return _cast(given, x.dtype)
+    return given
 
 
 cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smoothing, reduction,
@@ -66,15 +67,17 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
     memset(&call, 0, sizeof(call))
     call.label_smoothing = _number(label_smoothing, 0, 1, "label_smoothing", "in [0, 1]")
     cdef cnp.ndarray x, t, of_positive, of_sample, losses = None, gradient = None
-    x, grad_dtype = _logits(logits, None, "logits", False)
-    t = _binary_targets(targets, x)
-    of_positive = _broadcast_weights(pos_weight, x, "pos_weight", False)
-    of_sample = _broadcast_weights(sample_weight, x, "sample_weight", reduction == "mean")
+    cdef _Types types
+    x = _logits(logits, None, "logits", False, &types)
+    cdef int compute = types.compute
+    t = _binary_targets(targets, x, compute)
+    of_positive = _broadcast_weights(pos_weight, x, "pos_weight", compute, False)
+    of_sample = _broadcast_weights(sample_weight, x, "sample_weight", compute, reduction == "mean")
     if out is not None:
-        _check_out(out, x, grad_dtype)
+        _check_out(out, x, types.result)
     call.n = cnp.PyArray_SIZE(x)
-    call.size = cnp.PyArray_ITEMSIZE(x)
-    cdef const k.fl_kernels *kernels = _kernels_for(x)
+    call.format = compute
+    cdef const k.fl_kernels *kernels = _kernels_in(compute)
     cdef cnp.ndarray sums = np.empty((call.n + k.FL_PIECE - 1) // k.FL_PIECE, dtype=np.float64)
     call.sums = <double *>cnp.PyArray_DATA(sums)
     _operand(&call, k.FL_TARGETS, t)
@@ -87,12 +90,12 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
     if of_sample is not None:
         _operand(&call, k.FL_SAMPLE_WEIGHT, of_sample)
     if reduction == "none":
-        losses = np.empty((<object>x).shape, dtype=x.dtype)
+        losses = np.empty((<object>x).shape, dtype=_computed(compute))
         _operand(&call, k.FL_LOSSES, losses)
     cdef double divisor = _sum_of_weights(of_sample, call.n) if reduction == "mean" else 1
     call.grad_scale = 1 / divisor if divisor else 0
     if with_gradient:
-        gradient = _destination(x, out, False)
+        gradient = _destination(x, types.result, out, False)
         if np.may_share_memory(t, gradient):
             t = np.array(t, copy=True)
             memset(&call.operands[<int>k.FL_TARGETS], 0, sizeof(k.fl_operand))
@@ -103,8 +106,8 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
     if reduction == "none":
         value = losses[()]
     else:
-        value = _total_loss(sums, divisor, x.dtype)
-    return (value, _deliver(gradient, out, grad_dtype)) if with_gradient else value
+        value = _total_loss(sums, divisor, compute)
+    return (value, _deliver(gradient, out)) if with_gradient else value
 
 
 cdef double _sum_of_weights(cnp.ndarray of_sample, ptrdiff_t n_elements) except? -1.0:
@@ -141,8 +144,8 @@ def binary_cross_entropy_with_logits(logits, targets, *, pos_weight=None, sample
     Returns
     -------
     scalar or ndarray
-        Of the dtype of `logits` (float32 for float16, float64 for integers and booleans); of
-        the shape of `logits` for "none".
+        Of the dtype of `logits` (float32 for half precision, float64 for integers and booleans);
+        of the shape of `logits` for "none".
 
     Raises
     ------

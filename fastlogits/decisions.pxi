@@ -5,10 +5,7 @@
 cdef cnp.ndarray _comparable(x, str argument):
     """`x` as an array of real numbers."""
     cdef cnp.ndarray a = _array(x, argument)
-    cdef int number = cnp.PyArray_TYPE(a)
-    if number == cnp.NPY_FLOAT32 or number == cnp.NPY_FLOAT64:
-        return a
-    if a.dtype.kind not in "fiub" or a.dtype.itemsize > 8:
+    if _format(a) < 0:
         _refuse_dtype(a, argument)
     return a
 
@@ -31,15 +28,14 @@ cdef _argmax_over_all(cnp.ndarray a):
 
 cdef cnp.ndarray _argmax(cnp.ndarray a, int axis):
     cdef k.fl_walk walk
-    if not cnp.PyArray_ISFLOAT(a):
+    if not _is_floating(a):
         # Of 64-bit integers no floating dtype would hold all.
         return np.asarray(np.argmax(a, axis=axis))
-    cdef cnp.ndarray x, places = _empty_rows(a, axis, cnp.NPY_INTP)
-    x, _ = _logits(a, None, "logits", True)
-    _describe(&walk, k.FL_ARGMAX, x, axis, None, None)
+    cdef cnp.ndarray places = _empty_rows(a, axis, cnp.NPY_INTP)
+    _describe(&walk, k.FL_ARGMAX, _compute_in(_format(a)), a, axis, None, None)
     walk.rows.indices = <ptrdiff_t *>cnp.PyArray_DATA(places)
     walk.rows.k = 1
-    _run(&walk, cnp.PyArray_SIZE(x))
+    _run(&walk, cnp.PyArray_SIZE(a))
     return places
 
 
@@ -166,26 +162,26 @@ cdef cnp.ndarray _last_axis_to(cnp.ndarray a, int axis):
 
 
 cdef tuple _top_k(cnp.ndarray a, ptrdiff_t count, int axis, bint smallest, bint in_order):
-    if a.dtype.kind != "f":
+    if not _is_floating(a):
         # ~ turns the order of integers, of any sign, and of booleans; a stable sort keeps ties.
         order = np.argsort(a if smallest else ~a, axis=axis, kind="stable")
         order = order.take(np.arange(count), axis=axis)
         return np.take_along_axis(a, order, axis).astype(a.dtype.newbyteorder("=")), order
     cdef k.fl_walk walk
-    cdef cnp.ndarray x, values, indices
-    x, dtype = _logits(a, None, "x", False)
-    cdef tuple x_shape = (<object>x).shape
-    cdef tuple shape = x_shape[:axis] + x_shape[axis + 1:] + (count,)
+    cdef cnp.ndarray values, indices
+    cdef int compute = _compute_in(_format(a))
+    cdef tuple a_shape = (<object>a).shape
+    cdef tuple shape = a_shape[:axis] + a_shape[axis + 1:] + (count,)
     indices = np.empty(shape, dtype=np.intp)
-    values = _last_axis_to(np.empty(shape, dtype=x.dtype), axis)
+    values = _last_axis_to(np.empty(shape, dtype=_computed(compute)), axis)
     if cnp.PyArray_SIZE(values):
-        _describe(&walk, k.FL_TOP_K, x, axis, values, None)
+        _describe(&walk, k.FL_TOP_K, compute, a, axis, values, None)
         walk.rows.indices = <ptrdiff_t *>cnp.PyArray_DATA(indices)
         walk.rows.k = count
         walk.rows.smallest = smallest
         walk.rows.sorted = in_order
-        _run(&walk, cnp.PyArray_SIZE(x))
-    return _deliver(values, None, dtype), _last_axis_to(indices, axis)
+        _run(&walk, cnp.PyArray_SIZE(a))
+    return _cast(values, a.dtype.newbyteorder("=")), _last_axis_to(indices, axis)
 
 
 cdef _labelled(places, classes, ptrdiff_t n_classes):
@@ -206,7 +202,7 @@ cdef double _logit_of(threshold) except? 1.0:
 
 cdef _above(cnp.ndarray a, double cutoff):
     """a > cutoff, in the dtype of `a`: what is above a number is above the next one below it."""
-    if a.dtype.kind != "f":
+    if not _is_floating(a):
         return a > math.floor(cutoff)
     least = a.dtype.newbyteorder("=").type(cutoff)
     if float(least) > cutoff:
@@ -285,8 +281,8 @@ def confidence(logits, *, kind="max_prob", axis=-1):
     Returns
     -------
     scalar or ndarray
-        Of the shape of `logits` without `axis`, and its dtype (float32 for float16, float64 for
-        integers and booleans).
+        Of the shape of `logits` without `axis`, and its dtype (float32 for half precision, float64
+        for integers and booleans).
 
     Raises
     ------

@@ -73,7 +73,7 @@ cdef cnp.ndarray _labels(targets, cnp.ndarray given, tuple shape, ptrdiff_t n_cl
 cdef cnp.ndarray _weights(weights, str argument, dtype, tuple shape=None, str of=None):
     """A C-ordered copy of what must be no less than 0, and of the shape of `of`, if any."""
     cdef cnp.ndarray given = _array(weights, argument)
-    if given.dtype.kind not in "fiub":
+    if _format(given) < 0 and given.dtype.kind != "f":
         raise TypeError(f"{argument} must hold real numbers, got dtype {given.dtype}")
     if of is not None and (<object>given).shape != shape:
         raise ValueError(
@@ -92,7 +92,7 @@ cdef cnp.ndarray _relative(cnp.ndarray weights):
     if -64 <= exponent <= 64:
         return weights
     with np.errstate(under="ignore"):
-        return np.ldexp(weights, -exponent)
+        return np.asarray(np.ldexp(weights, -exponent))
 
 
 cdef _refuse_unless(right, cnp.ndarray given, str argument, str expected):
@@ -136,16 +136,15 @@ cdef _ignored_label(ignore_index):
     return ignored
 
 
-cdef cnp.ndarray _soft_targets(cnp.ndarray given, cnp.ndarray x):
+cdef _check_soft_targets(cnp.ndarray given, cnp.ndarray x):
     """Soft targets that the kernels can read beside `x`."""
     if (<object>given).shape != (<object>x).shape:
         raise ValueError(
             f"targets of dtype {given.dtype} are probabilities and must have the shape of logits, "
             f"{(<object>x).shape}, got {(<object>given).shape}: class indices are integers"
         )
-    if given.dtype.itemsize > 8:
+    if _format(given) < 0:
         _refuse_dtype(given, "targets")
-    return given if given.dtype == x.dtype and _is_direct(given) else _cast(given, x.dtype)
 
 
 cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, ptrdiff_t n_counted, int64_t ignored,
@@ -162,26 +161,24 @@ cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, ptrdiff_t n_counted, 
         flat = (<object>labels).ravel()
         counts = flat != ignored
         weights = counts.astype(np.float64)
+        # Not multiplied where the row does not count: its weight may be infinite.
         if of_class is not None:
-            weights *= of_class[np.where(counts, flat, 0)]
+            np.multiply(weights, of_class[np.where(counts, flat, 0)], out=weights, where=counts)
         if of_row is not None:
-            weights *= (<object>of_row).ravel()
+            np.multiply(weights, (<object>of_row).ravel(), out=weights, where=counts)
     return k.fl_sum(<const double *>cnp.PyArray_DATA(weights), n_rows)
 
 
-cdef _FLOAT32 = np.dtype(np.float32)
-
-
-cdef _total_loss(cnp.ndarray losses, double divisor, dtype):
-    """Their sum, or their mean where the divisor is not 1."""
+cdef _total_loss(cnp.ndarray losses, double divisor, int compute):
+    """Their sum, or their mean where the divisor is not 1, in the dtype of the computation."""
     cdef double total = k.fl_sum(
         <const double *>cnp.PyArray_DATA(losses), cnp.PyArray_SIZE(losses)
     )
     total = total / divisor if divisor else math.nan
     cdef float narrow = <float>total  # beyond the range it is infinite
-    if dtype == _FLOAT32:
-        return PyArray_Scalar(&narrow, dtype, None)
-    return PyArray_Scalar(&total, dtype, None)
+    if compute == k.FL_F32:
+        return PyArray_Scalar(&narrow, _FLOAT32, None)
+    return PyArray_Scalar(&total, _FLOAT64, None)
 
 
 cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_index,
@@ -196,14 +193,16 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
     cdef cnp.ndarray x, losses, soft = None, labels = None, of_class = None, of_row = None
     cdef cnp.ndarray gradient = None, given
     cdef ptrdiff_t n_counted
-    x, grad_dtype = _logits(logits, None, "logits", False)
+    cdef _Types types
+    x = _logits(logits, None, "logits", False, &types)
     cdef int class_axis = _class_axis(x, axis)
     cdef ptrdiff_t n_classes = cnp.PyArray_DIM(x, class_axis)
     cdef tuple x_shape = (<object>x).shape
     cdef tuple shape = x_shape[:class_axis] + x_shape[class_axis + 1:]
     given = _array(targets, "targets")
-    if cnp.PyArray_ISFLOAT(given) and (<object>given).shape != shape:
-        soft = _soft_targets(given, x)
+    if _is_floating(given) and (<object>given).shape != shape:
+        _check_soft_targets(given, x)
+        soft = given
     else:
         labels = _labels(targets, given, shape, n_classes, ignored, "targets", &n_counted)
         if class_weight is not None:
@@ -220,7 +219,7 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
         if reduction == "mean":
             of_row = _relative(of_row)
     if out is not None:
-        _check_out(out, x, grad_dtype)
+        _check_out(out, x, types.result)
     losses = _empty_rows(x, class_axis, cnp.NPY_FLOAT64)
     cdef double divisor = 1
     if reduction == "mean":
@@ -229,13 +228,13 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
         )
     loss.grad_scale = 1 / divisor if divisor else 0
     if with_gradient:
-        gradient = _destination(x, out, False)
+        gradient = _destination(x, types.result, out, False)
         if soft is not None and np.may_share_memory(soft, gradient):
             soft = np.array(soft, copy=True)
         if labels is not None and _may_overlap(labels, gradient):
             labels = PyArray_NewCopy(labels, cnp.NPY_CORDER)
     cdef k.fl_walk walk
-    _describe(&walk, k.FL_CROSS_ENTROPY, x, class_axis, gradient, soft)
+    _describe(&walk, k.FL_CROSS_ENTROPY, types.compute, x, class_axis, gradient, soft)
     walk.rows.loss = &loss
     if labels is not None:
         walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(labels)
@@ -244,10 +243,10 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
     walk.rows.losses = <double *>cnp.PyArray_DATA(losses)
     _run(&walk, cnp.PyArray_SIZE(x))
     if reduction == "none":
-        value = _cast(losses, x.dtype)[()]
+        value = _cast(losses, _computed(types.compute))[()]
     else:
-        value = _total_loss(losses, divisor, x.dtype)
-    return (value, _deliver(gradient, out, grad_dtype)) if with_gradient else value
+        value = _total_loss(losses, divisor, types.compute)
+    return (value, _deliver(gradient, out)) if with_gradient else value
 
 
 def cross_entropy(logits, targets, *, axis=-1, class_weight=None, sample_weight=None,
@@ -281,8 +280,8 @@ def cross_entropy(logits, targets, *, axis=-1, class_weight=None, sample_weight=
     Returns
     -------
     scalar or ndarray
-        Of the dtype of `logits` (float32 for float16, float64 for integers and booleans); of
-        the shape of `logits` without `axis` for "none".
+        Of the dtype of `logits` (float32 for half precision, float64 for integers and booleans);
+        of the shape of `logits` without `axis` for "none".
 
     Raises
     ------
@@ -432,7 +431,8 @@ def softmax_grad_hess(logits, labels, *, sample_weight=None, hess_scale=1.0):
     )
     loss.ignore_index = -1
     cdef cnp.ndarray x, targets, grad, hess, of_row = None
-    x, dtype = _logits(logits, None, "logits", False)
+    cdef _Types types
+    x = _logits(logits, None, "logits", False, &types)
     cdef int class_axis = _class_axis(x, -1)
     cdef tuple x_shape = (<object>x).shape
     cdef tuple shape = x_shape[:class_axis]
@@ -443,13 +443,14 @@ def softmax_grad_hess(logits, labels, *, sample_weight=None, hess_scale=1.0):
         of_row = _weights(
             sample_weight, "sample_weight", np.float64, shape, "logits without its last axis"
         )
-    grad, hess = _destination(x, None, False), _destination(x, None, False)
+    grad = _destination(x, types.result, None, False)
+    hess = _destination(x, types.result, None, False)
     cdef k.fl_walk walk
-    _describe(&walk, k.FL_CROSS_ENTROPY, x, class_axis, grad, None)
+    _describe(&walk, k.FL_CROSS_ENTROPY, types.compute, x, class_axis, grad, None)
     walk.rows.loss = &loss
-    walk.rows.hess = cnp.PyArray_DATA(hess)
+    _view(&walk.rows.hess, hess, class_axis)
     walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(targets)
     if of_row is not None:
         walk.rows.row_weight = <const double *>cnp.PyArray_DATA(of_row)
     _run(&walk, cnp.PyArray_SIZE(x))
-    return _deliver(grad, None, dtype), _deliver(hess, None, dtype)
+    return _deliver(grad, None), _deliver(hess, None)

@@ -11,6 +11,12 @@
 /* Before a loop of at most eight rounds: what it indexes can then stay in registers. */
 #define FL_UNROLL _Pragma("GCC unroll 8")
 
+/* Before a loop that has to stay one. */
+#define FL_ROLLED _Pragma("GCC unroll 1")
+
+/* Of memory that is used register by register: none then lies across two cache lines. */
+#define FL_ALIGNED _Alignas(64)
+
 /* How many bits are set. */
 #define FL_POPCOUNT(bits) __builtin_popcount(bits)
 

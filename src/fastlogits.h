@@ -23,25 +23,53 @@ typedef struct {
    their memory comes in shorter runs. */
 enum { FL_SCRATCH = 1 << 21 };
 
+/* How a number is stored. What is wider than a kernel's own type is rounded to it. */
+enum {
+    FL_F32,
+    FL_F64,
+    FL_F16,
+    FL_BF16, /* the upper half of an FL_F32 */
+    FL_BOOL, /* a byte: 1, whatever it is but 0 */
+    FL_I8,
+    FL_U8,
+    FL_I16,
+    FL_U16,
+    FL_I32,
+    FL_U32,
+    FL_I64,
+    FL_U64,
+    FL_SWAPPED = 16 /* added to one of them: in the other byte order */
+};
+
+/* The rows of an array: row i, class j lies at data + i * row + j * class. Strides count bytes, may
+   be negative or zero, and need not be multiples of an element's size, nor need the addresses. */
+typedef struct {
+    void *data; /* NULL: there is no such array */
+    ptrdiff_t row, class;
+    int format;
+} fl_view;
+
+/* One of the rows. */
+typedef struct {
+    char *data;
+    ptrdiff_t class;
+    int format;
+} fl_row;
+
 /*
- * A block of rows. A row is one slice along the class axis: row i, class j lies at
- * x + i * x_row + j * x_class. Strides count elements, may be negative or zero.
- * `out` has the same form; kernels with one result per row ignore out_class.
- * `out` is either `x` itself, with the same strides, or does not overlap it.
+ * A block of rows. A row is one slice along the class axis. `out` is either `x` itself, with the
+ * same strides and format, or does not overlap it; where there is one result per row, it has no
+ * classes.
  */
 typedef struct {
     ptrdiff_t n_rows, n_classes;
-    const void *x;
-    ptrdiff_t x_row, x_class;
-    void *out;
-    ptrdiff_t out_row, out_class;
+    fl_view x, out;
     double temperature; /* divides the logits; finite and > 0; losses take none */
 
-    /* Of losses. An array of the form of x, or NULL; and one number for each row, or NULL. */
+    /* Of losses; arrays that may be missing have one number for each row. */
     const fl_loss *loss;
-    const void *targets; /* soft targets; without them there are labels */
-    ptrdiff_t targets_row, targets_class;
-    void *hess;            /* with the strides of out */
+    fl_view targets;       /* soft targets; without them there are labels */
+    fl_view hess;          /* may be missing */
     const int64_t *labels; /* what is not in [0, n_classes) is ignored, as ignore_index is */
     const double *row_weight;
     double *losses;
@@ -92,8 +120,8 @@ enum {
                          into out and the Hessian's diagonal into hess, where they are not NULL;
                          NaN where softmax is */
     FL_ARGMAX,        /* the first NaN, else the first of the largest */
-    FL_TOP_K,         /* the k first into out and indices; NaN last, of equals the lowest index
-                         first */
+    FL_TOP_K,         /* the k first into out, which has to be dense and of the kernel's own type,
+                         and indices; NaN last, of equals the lowest index first */
     FL_MAX_PROB,      /* of softmax; NaN where softmax is, and so the next two */
     FL_MARGIN,        /* the largest probability less the next */
     FL_ENTROPY,       /* in nats */
@@ -146,15 +174,15 @@ enum { FL_MAX_DIMS = 64 };
 
 /*
  * Rows that lie in any number of dimensions: row (i0, i1, ...) begins at
- * x + sum(i * x_stride), and the last of the dimensions is the one a kernel walks.
+ * x.data + sum(i * x_stride), and the last of the dimensions is the one a kernel walks.
  */
 typedef struct {
     fl_rows rows; /* strides along the class axis, and all else that is common to the rows */
     fl_kernel *kernel;
     int ndim;
+    /* In bytes; those of out are hess's too. */
     ptrdiff_t shape[FL_MAX_DIMS], x_stride[FL_MAX_DIMS], out_stride[FL_MAX_DIMS];
     ptrdiff_t targets_stride[FL_MAX_DIMS];
-    size_t size; /* bytes of one element */
 } fl_walk;
 
 /* Adds an outer dimension, outermost first; merges it with the one before where the
@@ -169,7 +197,7 @@ void fl_walk_run(const fl_walk *walk, int n_threads);
 /* Elements in C order of their indices, with strides in bytes. */
 typedef struct {
     void *data; /* NULL: missing */
-    int ndim;
+    int ndim, format;
     ptrdiff_t shape[FL_MAX_DIMS], stride[FL_MAX_DIMS];
 } fl_operand;
 
@@ -181,7 +209,7 @@ enum { FL_PIECE = 1024 }; /* elements: six of float64 are 48 KiB of stack */
 typedef struct {
     fl_operand operands[FL_OPERANDS];
     ptrdiff_t n; /* elements of each */
-    size_t size; /* bytes of one element */
+    int format;  /* the kernel's own */
     fl_piece_kernel *kernel;
     double label_smoothing, grad_scale;
     double *sums; /* one for each piece */
@@ -189,6 +217,18 @@ typedef struct {
 
 /* Returns whether a target is not in [0, 1]. */
 int fl_pieces_run(const fl_pieces *call, int n_threads);
+
+/* formats.c */
+
+/* Bytes of one element. */
+ptrdiff_t fl_format_size(int format);
+
+/* n elements, `stride` bytes apart, from or to contiguous numbers. */
+void fl_load_f32(const void *from, ptrdiff_t stride, int format, ptrdiff_t n, float *to);
+void fl_load_f64(const void *from, ptrdiff_t stride, int format, ptrdiff_t n, double *to);
+/* Rounded to nearest, once. To FL_F32 and FL_F64 in either byte order, FL_F16 and FL_BF16. */
+void fl_store_f32(const float *from, ptrdiff_t n, void *to, ptrdiff_t stride, int format);
+void fl_store_f64(const double *from, ptrdiff_t n, void *to, ptrdiff_t stride, int format);
 
 /* walk.c */
 

@@ -3,6 +3,7 @@
  * indices, in pieces of FL_PIECE elements, so that a sum depends on the values alone and not on
  * where they lie. A kernel finds each piece contiguous: where it is not, in a buffer.
  */
+#include "compiler.h"
 #include "fastlogits.h"
 
 #include <stdatomic.h>
@@ -26,22 +27,23 @@ int fl_operand_add(fl_operand *operand, ptrdiff_t length, ptrdiff_t stride)
     return 1;
 }
 
-static void copy(char *to, ptrdiff_t to_stride, const char *from, ptrdiff_t from_stride,
-                 ptrdiff_t n, size_t size)
+/* n elements to contiguous numbers of the format of the call, or from them. */
+static void convert(char *own, int own_format, char *at, ptrdiff_t stride, int format, ptrdiff_t n,
+                    int into)
 {
-    if (to_stride == (ptrdiff_t)size && from_stride == (ptrdiff_t)size)
-        memcpy(to, from, (size_t)n * size);
-    else if (size == sizeof(float))
-        for (ptrdiff_t i = 0; i < n; ++i)
-            memcpy(to + i * to_stride, from + i * from_stride, sizeof(float));
+    if (into && own_format == FL_F32)
+        fl_load_f32(at, stride, format, n, (float *)own);
+    else if (into)
+        fl_load_f64(at, stride, format, n, (double *)own);
+    else if (own_format == FL_F32)
+        fl_store_f32((const float *)own, n, at, stride, format);
     else
-        for (ptrdiff_t i = 0; i < n; ++i)
-            memcpy(to + i * to_stride, from + i * from_stride, sizeof(double));
+        fl_store_f64((const double *)own, n, at, stride, format);
 }
 
 /* Elements [begin, begin + n) between the operand and contiguous memory: into it, or from it. */
-static void move(const fl_operand *operand, ptrdiff_t begin, ptrdiff_t n, size_t size,
-                 char *contiguous, int into)
+static void move(const fl_operand *operand, ptrdiff_t begin, ptrdiff_t n, char *contiguous,
+                 int format, int into)
 {
     ptrdiff_t index[FL_MAX_DIMS], rest = begin;
     const int last = operand->ndim - 1;
@@ -56,11 +58,8 @@ static void move(const fl_operand *operand, ptrdiff_t begin, ptrdiff_t n, size_t
         if (run > n)
             run = n;
         const ptrdiff_t stride = last < 0 ? 0 : operand->stride[last];
-        if (into)
-            copy(contiguous, (ptrdiff_t)size, at, stride, run, size);
-        else
-            copy(at, stride, contiguous, (ptrdiff_t)size, run, size);
-        contiguous += run * (ptrdiff_t)size;
+        convert(contiguous, format, at, stride, operand->format, run, into);
+        contiguous += run * fl_format_size(format);
         n -= run;
         /* On to the next index of the dimensions before the last. */
         if (last >= 0) {
@@ -75,9 +74,12 @@ static void move(const fl_operand *operand, ptrdiff_t begin, ptrdiff_t n, size_t
     }
 }
 
-static int is_contiguous(const fl_operand *operand, size_t size)
+/* Whether the kernel can use the elements where they lie. */
+static int is_dense(const fl_operand *operand, int format)
 {
-    return operand->ndim == 0 || (operand->ndim == 1 && operand->stride[0] == (ptrdiff_t)size);
+    const ptrdiff_t size = fl_format_size(format);
+    return operand->format == format && (uintptr_t)operand->data % (size_t)size == 0 &&
+           (operand->ndim == 0 || (operand->ndim == 1 && operand->stride[0] == size));
 }
 
 struct run {
@@ -89,9 +91,8 @@ static void run_pieces(void *context, ptrdiff_t begin, ptrdiff_t end)
 {
     struct run *run = context;
     const fl_pieces *call = run->call;
-    const size_t size = call->size;
     int outside = 0;
-    char buffer[FL_OPERANDS][FL_PIECE * sizeof(double)];
+    FL_ALIGNED double buffer[FL_OPERANDS][FL_PIECE];
     for (ptrdiff_t i = begin; i < end; ++i) {
         const ptrdiff_t first = i * FL_PIECE;
         fl_piece piece = {.n = call->n - first < FL_PIECE ? call->n - first : FL_PIECE};
@@ -103,18 +104,18 @@ static void run_pieces(void *context, ptrdiff_t begin, ptrdiff_t end)
             const fl_operand *operand = call->operands + k;
             if (!operand->data)
                 continue;
-            if (is_contiguous(operand, size)) {
-                piece.operands[k] = (char *)operand->data + first * (ptrdiff_t)size;
+            if (is_dense(operand, call->format)) {
+                piece.operands[k] = (char *)operand->data + first * fl_format_size(call->format);
                 continue;
             }
             piece.operands[k] = buffer[k];
             if (k < FL_LOSSES)
-                move(operand, first, piece.n, size, buffer[k], 1);
+                move(operand, first, piece.n, (char *)buffer[k], call->format, 1);
         }
         call->kernel(&piece);
         for (int k = FL_LOSSES; k < FL_OPERANDS; ++k)
             if (piece.operands[k] == buffer[k])
-                move(call->operands + k, first, piece.n, size, buffer[k], 0);
+                move(call->operands + k, first, piece.n, (char *)buffer[k], call->format, 0);
     }
     if (outside)
         atomic_store_explicit(&run->outside, 1, memory_order_relaxed);

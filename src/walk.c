@@ -45,7 +45,8 @@ ptrdiff_t fl_walk_rows(const fl_walk *walk)
 static void *scratch_for(const fl_walk *walk, ptrdiff_t n_rows)
 {
     const int last = walk->ndim - 1;
-    const int beside = walk->ndim > 0 && walk->x_stride[last] == 1 && walk->rows.x_class != 1;
+    const ptrdiff_t size = fl_format_size(walk->rows.x.format);
+    const int beside = walk->ndim > 0 && walk->x_stride[last] == size && walk->rows.x.class != size;
     return beside && walk->rows.n_classes >= 64 && n_rows >= 64 ? malloc(FL_SCRATCH) : NULL;
 }
 
@@ -64,14 +65,14 @@ static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
         fl_rows rows = walk->rows;
         rows.n_rows = run;
         rows.scratch = scratch;
-        rows.x_row = rows.out_row = rows.targets_row = 0;
+        rows.x.row = rows.out.row = rows.targets.row = 0;
         if (walk->ndim) {
-            rows.x_row = walk->x_stride[last];
-            rows.out_row = walk->out_stride[last];
-            rows.targets_row = walk->targets_stride[last];
-            x = first * rows.x_row;
-            out = first * rows.out_row;
-            targets = first * rows.targets_row;
+            rows.x.row = walk->x_stride[last];
+            rows.out.row = walk->out_stride[last];
+            rows.targets.row = walk->targets_stride[last];
+            x = first * rows.x.row;
+            out = first * rows.out.row;
+            targets = first * rows.targets.row;
         }
         for (int d = last - 1; d >= 0; --d) {
             const ptrdiff_t i = rest % walk->shape[d];
@@ -80,14 +81,14 @@ static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
             targets += i * walk->targets_stride[d];
             rest /= walk->shape[d];
         }
-        const ptrdiff_t size = (ptrdiff_t)walk->size;
-        rows.x = (const char *)rows.x + x * size;
-        if (rows.out)
-            rows.out = (char *)rows.out + out * size;
-        if (rows.hess)
-            rows.hess = (char *)rows.hess + out * size;
-        if (rows.targets)
-            rows.targets = (const char *)rows.targets + targets * size;
+        rows.hess.row = rows.out.row;
+        rows.x.data = (char *)rows.x.data + x;
+        if (rows.out.data)
+            rows.out.data = (char *)rows.out.data + out;
+        if (rows.hess.data)
+            rows.hess.data = (char *)rows.hess.data + out;
+        if (rows.targets.data)
+            rows.targets.data = (char *)rows.targets.data + targets;
         if (rows.labels)
             rows.labels += begin;
         if (rows.row_weight)

@@ -424,3 +424,14 @@ def test_results_beyond_the_range_are_silent():
     with np.errstate(all="raise"):
         assert cross_entropy(x, [1], reduction="none") < 1e-40
         assert cross_entropy(x, [[1e39, 1.0]]) == np.inf
+
+
+def test_weight_of_a_single_row_may_be_any_number():
+    for weight in (1e-30, 1e30):
+        assert cross_entropy([1.0, 1.0], 0, sample_weight=weight) == np.log(2)
+
+
+def test_ignored_row_may_have_an_infinite_weight():
+    x = np.ones((2, 3))
+    assert cross_entropy(x, [0, -100], sample_weight=[1, np.inf]) == np.log(3)
+    assert cross_entropy(x, [1, -100], class_weight=[np.inf, 1, 1]) == np.log(3)

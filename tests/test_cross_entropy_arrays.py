@@ -187,3 +187,12 @@ def test_weights_of_any_dtype(kind, dtype):
 
     converted = (a.tolist() if kind == "list" else a.astype(kind) for a in (w, s))
     assert results(*converted) == results(w.astype("f8"), s.astype("f8"))
+
+
+@pytest.mark.parametrize("turn", [slice(None), slice(None, None, -1)])
+def test_soft_targets_whose_strides_are_no_whole_elements(turn, dtype, isa):
+    x, targets, options = example("soft, everything, sum", dtype.name, 35, 33)
+    packed = np.zeros(targets.shape, [("before", "u1"), ("targets", dtype)])
+    packed["targets"] = targets[turn]
+    want = value_and_grad_bits(x, targets, **options)
+    assert bits(*evaluate(x, packed["targets"][turn], **options)) == want

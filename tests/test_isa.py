@@ -5,6 +5,7 @@ import subprocess
 import sys
 from fractions import Fraction
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -162,6 +163,10 @@ def join(a, b, c):
     return (a.astype(np.float64) * b + c).astype(np.float32)
 
 
+def through(half, a):
+    return a.astype(half).astype(a.dtype) if a.dtype == np.float32 else a  # As `eighth`.
+
+
 def shifted_to_exponent(a):
     unsigned = a.view(f"u{a.itemsize}")
     return (unsigned << unsigned.dtype.type(np.finfo(a.dtype).nmant)).view(a.dtype)
@@ -208,6 +213,8 @@ PROBE = {
     "join": join,
     "load_rows": column,
     "store_rows": column,
+    "f16": lambda a, b, c: through(np.float16, a),
+    "bf16": lambda a, b, c: through(ml_dtypes.bfloat16, a),
 }
 
 

@@ -340,3 +340,14 @@ def test_native_input_of_any_strides_is_not_copied(op):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < x.nbytes / 8
+
+
+def test_out_of_a_subclass_may_squeeze_as_it_likes():
+    class Row(np.ndarray):
+        def squeeze(self, axis=None):
+            return np.asarray(self).reshape(1, -1)
+
+    x = np.random.default_rng(5).normal(0, 3, (6, 5))
+    out = np.zeros((6, 1)).view(Row)
+    assert fastlogits.logsumexp(x, keepdims=True, out=out) is out
+    np.testing.assert_array_equal(np.asarray(out)[:, 0], fastlogits.logsumexp(x))

@@ -433,3 +433,24 @@ def test_labels_that_another_thread_changes_lead_nowhere(classes, isa):
     )
     assert run.returncode == 0, f"exit status {run.returncode}: {run.stderr}"
     assert run.stdout == "done True\n", run.stderr
+
+
+@pytest.mark.parametrize("classes", [7, 300])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_nan_that_another_thread_takes_away_is_in_no_place_that_is_none(axis, classes, isa):
+    x = np.zeros((20_000, classes), np.float32)
+    over = threading.Event()
+
+    def change():
+        while not over.is_set():
+            for value in (np.nan, 0):
+                x[:, 3] = value
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(100):
+            assert fastlogits.argmax(x, axis=axis).max() < x.shape[axis]
+    finally:
+        over.set()
+        thread.join()

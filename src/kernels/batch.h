@@ -9,12 +9,6 @@ FL_INLINE int NAME(is_special)(const NAME(swept) *swept, int b)
     return isnan(swept->rest[b]) || isinf(swept->max[b]);
 }
 
-FL_INLINE void NAME(fill)(real *out, ptrdiff_t stride, ptrdiff_t n, real value)
-{
-    for (ptrdiff_t i = 0; i < n; ++i)
-        out[i * stride] = value;
-}
-
 /* Rows to sweep one after another before the first of them is swept again, so that what the first
    sweep read or wrote, together at most `classes`, is still in a cache near by. */
 static int NAME(batch_of)(ptrdiff_t n_classes, ptrdiff_t classes)
@@ -30,7 +24,7 @@ static int NAME(batch_of)(ptrdiff_t n_classes, ptrdiff_t classes)
    cache line holds one class of many rows. Rows of more than a block do not fit. */
 FL_INLINE int NAME(in_scratch)(const fl_rows *rows)
 {
-    return rows->scratch && rows->x_row == 1 && rows->n_rows >= PANEL && rows->n_classes <= BLOCK &&
+    return rows->scratch && rows->n_rows >= PANEL && rows->n_classes <= BLOCK &&
            NAME(tile_width)(rows->n_classes, BLOCK) == 0;
 }
 
@@ -56,12 +50,11 @@ FL_INLINE NAME(scaling)
 static const NAME(target) *NAME(target_of)(const fl_rows *rows, ptrdiff_t i, NAME(target) *target)
 {
     const fl_loss *loss = rows->loss;
-    const real *soft = rows->targets;
+    const int soft = rows->targets.data != NULL;
     if (!loss || (!soft && loss->label_smoothing == 0))
         return NULL;
     *target = (NAME(target)){
-        .soft = soft ? soft + i * rows->targets_row : NULL,
-        .stride = rows->targets_class,
+        .soft = soft ? NAME(row_of)(&rows->targets, i) : (fl_row){.data = NULL},
         .class_weight = loss->class_weight,
         .keep = 1 - loss->label_smoothing,
         .spread = loss->label_smoothing / (double)rows->n_classes,
@@ -119,9 +112,16 @@ typedef struct {
     real *spread;    /* NULL, or for the exponentials of a batch of rows of at most BLOCK classes
                         that are not contiguous in the output */
     NAME(labels) *labels; /* of losses of labels only */
-    const real *out; /* NULL, or the call's output, which is contiguous rows of the size of x */
-    int keep;        /* whether a tile keeps exponentials in place of logits */
+    const fl_view *out;   /* to be prefetched, or NULL */
+    int keep;             /* whether a tile keeps exponentials in place of logits */
 } NAME(work);
+
+/* From row to row of exponentials that lie in a buffer: each begins with a cache line. */
+FL_INLINE ptrdiff_t NAME(spread_row)(ptrdiff_t n_classes)
+{
+    enum { LINE = 64 / (int)sizeof(real) };
+    return (n_classes + LINE - 1) / LINE * LINE;
+}
 
 /* For a kernel whose second sweep reads `classes` at most of what the first read or wrote. The
    buffers are of BLOCK; the others may be NULL. */
@@ -133,26 +133,37 @@ FL_INLINE NAME(work) NAME(work_of)(const fl_rows *rows, double temperature, ptrd
     const int width = NAME(tile_width)(n, scratch ? SCRATCH_TILE : BLOCK);
     return (NAME(work)){
         .scaling = NAME(scaling_of)(temperature),
-        .batch = width ? width : NAME(batch_of)(n, classes),
+        .batch = width ? width : NAME(batch_of)(NAME(spread_row)(n), classes),
         .buffer = buffer,
         .tile = {scratch ? scratch : buffer, n, width},
         .soft = {scratch && soft ? scratch + SCRATCH_TILE : soft, n, width},
         .spread = scratch && spread ? scratch + SCRATCH_TILE : spread,
-        .out = rows->out_class == 1 ? rows->out : NULL,
+        .out = rows->out.data ? &rows->out : NULL,
     };
+}
+
+/* Where the exponentials of the rows from `begin` on go, and how far it is from row to row: to
+   where the results will be or, if that is not dense, to `spread`; NULL: they do not fit. */
+FL_INLINE real *NAME(place_of_batch)(const fl_rows *rows, ptrdiff_t begin, real *spread,
+                                     ptrdiff_t *e_row)
+{
+    const int dense = NAME(has_dense)(&rows->out);
+    *e_row = dense ? rows->out.row / (ptrdiff_t)sizeof(real) : NAME(spread_row)(rows->n_classes);
+    if (rows->n_classes > BLOCK)
+        return NULL;
+    return dense ? (real *)((char *)rows->out.data + begin * rows->out.row) : spread;
 }
 
 /* Rows of the batch that begins with row `begin`. Of rows side by side, so many that the next batch
    begins with a cache line: a register across two of them takes two accesses. */
 FL_INLINE int NAME(count)(const fl_rows *rows, ptrdiff_t begin, const NAME(work) *work)
 {
-    enum { LINE = 64 / (int)sizeof(real) };
     const ptrdiff_t left = rows->n_rows - begin;
     if (left <= work->batch)
         return (int)left;
-    const real *x = (const real *)rows->x + begin;
-    const int beside = rows->x_row == 1 && rows->x_class % LINE == 0 && work->tile.width;
-    return work->batch - (beside ? (int)((uintptr_t)x / sizeof *x % LINE) : 0);
+    const char *x = (const char *)rows->x.data + begin * rows->x.row;
+    const int beside = rows->x.row == sizeof(real) && rows->x.class % 64 == 0 && work->tile.width;
+    return work->batch - (beside ? (int)((uintptr_t)x % 64 / sizeof(real)) : 0);
 }
 
 /* Fewer rows are swept one after another. */
@@ -168,8 +179,8 @@ static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
     if (count < LEAST_TILE || tile->width == 0)
         return 0;
     tile->width = soft->width = (count + PANEL - 1) / PANEL * PANEL;
-    NAME(load_tile)((const real *)rows->x + begin * rows->x_row, rows->x_row, rows->x_class, count,
-                    tile, swept->tile_max);
+    FL_ALIGNED real dense[BLOCK];
+    NAME(load_tile)(&rows->x, begin, count, tile, swept->tile_max, dense);
     if (rows->labels) {
         const real *labels = NAME(labels_of)(rows, begin, tile->width, work->labels);
         swept->labels = labels;
@@ -179,10 +190,10 @@ static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
     }
     NAME(target) target;
     if (NAME(target_of)(rows, begin, &target)) {
-        real unused[BATCH];
-        if (rows->targets)
-            NAME(load_tile)(target.soft, rows->targets_row, target.stride, count, soft, unused);
-        NAME(dot_tile)(tile, &target, rows->targets ? soft : NULL, swept);
+        FL_ALIGNED real unused[BATCH];
+        if (rows->targets.data)
+            NAME(load_tile)(&rows->targets, begin, count, soft, unused, dense);
+        NAME(dot_tile)(tile, &target, rows->targets.data ? soft : NULL, swept);
     } else if (rows->loss) {
         for (int b = 0; b < tile->width; b += FL_WIDTH_F64) {
             v_store(swept->dot + b, v_set1(0.0));
@@ -217,18 +228,18 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
     swept->in_tile = NAME(sweep_in_tile)(rows, begin, count, work, swept);
     if (swept->in_tile)
         return;
-    const real *targets = rows->targets_class == 1 ? rows->targets : NULL;
     /* Twice as far where there is nothing but the logits, which leaves more room in the caches. */
-    const ptrdiff_t far = AHEAD * (work->out || targets ? 1 : 2) / (rows->n_classes + 1) + 1;
+    const int alone = !work->out && !rows->targets.data;
+    const ptrdiff_t far = AHEAD * (1 + alone) / (rows->n_classes + 1) + 1;
     NAME(clear_last)(swept, count);
     for (int b = 0; b < count; ++b) {
         const ptrdiff_t i = begin + b, next = i + far < rows->n_rows ? i + far : i;
-        const real *x = rows->x;
-        const NAME(ahead) ahead = {
-            rows->x_class == 1 ? x + next * rows->x_row : NULL,
-            work->out ? work->out + next * rows->out_row : NULL,
-            targets ? targets + next * rows->targets_row : NULL,
-        };
+        const fl_row row = NAME(row_of)(&rows->x, i);
+        NAME(ahead) ahead = {.x = NAME(row_ahead)(&rows->x, next)};
+        if (work->out)
+            ahead.out = NAME(row_ahead)(work->out, next);
+        if (rows->targets.data)
+            ahead.targets = NAME(row_ahead)(&rows->targets, next);
         NAME(state) state = {.max = (real)-INFINITY};
         NAME(scaling) scaling = work->scaling;
         swept->logit[b] = 0;
@@ -237,11 +248,10 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
         swept->ignored |= ignored;
         if (!ignored) {
             if (rows->labels) /* before anything is written: out may be x */
-                swept->logit[b] = (double)x[i * rows->x_row + label * rows->x_class];
+                swept->logit[b] = (double)NAME(get)(&row, label);
             NAME(target) target;
-            state = NAME(sweep)(x + i * rows->x_row, rows->x_class, rows->n_classes, &scaling,
-                                NAME(target_of)(rows, i, &target), work->buffer,
-                                e ? e + b * e_row : NULL, ahead);
+            state = NAME(sweep)(&row, rows->n_classes, &scaling, NAME(target_of)(rows, i, &target),
+                                work->buffer, e ? e + b * e_row : NULL, &ahead);
         }
         swept->max[b] = (double)(state.max - scaling.offset);
         swept->equal[b] = state.equal;

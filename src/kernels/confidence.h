@@ -11,23 +11,24 @@ typedef void NAME(finish)(const fl_rows *rows, ptrdiff_t begin, int count, const
 FL_INLINE void NAME(finish_each)(const fl_rows *rows, NAME(finish) *finish, int keep)
 {
     const ptrdiff_t n = rows->n_classes;
-    real buffer[BLOCK], kept[BLOCK];
+    FL_ALIGNED real buffer[BLOCK], kept[BLOCK];
     real *second = keep ? kept : NULL;
-    NAME(work) work = NAME(work_of)(rows, 1, keep ? BLOCK : WIDE_BATCH * n, buffer, second, second);
+    NAME(work) work = NAME(work_of)(rows, 1, keep ? BLOCK : PTRDIFF_MAX, buffer, second, second);
     work.keep = keep;
     work.out = NULL;
+    const fl_row out = NAME(across)(&rows->out);
     real *e = n <= BLOCK ? work.spread : NULL;
     int count;
     for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
         count = NAME(count)(rows, i, &work);
         NAME(swept) swept;
-        NAME(sweep_batch)(rows, i, count, &work, e, n, &swept);
+        NAME(sweep_batch)(rows, i, count, &work, e, NAME(spread_row)(n), &swept);
         double results[BATCH];
         finish(rows, i, count, &work, &swept, e, results);
-        for (int b = 0; b < count; ++b) {
-            real *out = (real *)rows->out + (i + b) * rows->out_row;
-            *out = NAME(is_special)(&swept, b) ? (real)NAN : (real)results[b];
-        }
+        real rounded[BATCH], *to = NAME(place)(&out, i, rounded);
+        for (int b = 0; b < count; ++b)
+            to[b] = NAME(is_special)(&swept, b) ? (real)NAN : (real)results[b];
+        NAME(put)(to, &out, i, count);
     }
 }
 
@@ -48,14 +49,14 @@ static void NAME(max_prob)(const fl_rows *rows)
 }
 
 /* The largest of the logits below max; -inf for none. */
-static real NAME(next_largest)(const real *x, ptrdiff_t stride, ptrdiff_t n, real max)
+static real NAME(next_largest)(const fl_row *x, ptrdiff_t n, real max)
 {
     const vec least = v_set1((real)-INFINITY), max_v = v_set1(max);
-    real buffer[BLOCK];
+    FL_ALIGNED real buffer[BLOCK];
     vec best = least;
     for (ptrdiff_t j = 0; j < n; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *block = NAME(take)(x + j * stride, stride, length, buffer);
+        const real *block = NAME(take)(x, j, length, buffer);
         for (ptrdiff_t i = 0; i < length; i += WIDTH) {
             const vec y = v_load_part(block + i, length - i, least);
             best = v_max(v_select(v_eq(y, max_v), least, y), best);
@@ -95,10 +96,10 @@ static void NAME(finish_margin)(const fl_rows *rows, ptrdiff_t begin, int count,
     double next_[BATCH] = {0};
     if (swept->in_tile)
         NAME(next_of_tile)(swept, next_);
-    for (int b = 0; !swept->in_tile && b < count; ++b)
-        next_[b] =
-            (double)NAME(next_largest)((const real *)rows->x + (begin + b) * rows->x_row,
-                                       rows->x_class, n, (real)(swept->max[b] + swept->offset[b]));
+    for (int b = 0; !swept->in_tile && b < count; ++b) {
+        const fl_row x = NAME(row_of)(&rows->x, begin + b);
+        next_[b] = (double)NAME(next_largest)(&x, n, (real)(swept->max[b] + swept->offset[b]));
+    }
     for (int b = 0; b < count; b += FL_WIDTH_F64) {
         const f64v max = v_add(v_load(swept->max + b), v_load(swept->offset + b));
         const f64v several = v_load(swept->equal + b);
@@ -146,19 +147,19 @@ static double NAME(entropy_block)(const real *x, const real *e, ptrdiff_t n, rea
 
 /* The same of row b of a batch, of whose exponentials e is NULL where they have to be computed
    again. */
-static double NAME(entropy_sum)(const real *logits, ptrdiff_t stride, ptrdiff_t n, int b,
-                                const NAME(work) *work, const NAME(swept) *swept, const real *e)
+static double NAME(entropy_sum)(const fl_row *logits, ptrdiff_t n, int b, const NAME(work) *work,
+                                const NAME(swept) *swept, const real *e)
 {
-    real again[BLOCK];
+    FL_ALIGNED real again[BLOCK];
     const real max = (real)(swept->max[b] + swept->offset[b]);
     if (e)
-        return NAME(entropy_block)(NAME(take)(logits, stride, n, work->buffer), e, n, max);
+        return NAME(entropy_block)(NAME(take)(logits, 0, n, work->buffer), e, n, max);
     const NAME(scaling) scaling = NAME(scaling_of_row)(swept, b, &work->scaling);
     const NAME(frame) frame = NAME(frame_of)(v_set1((real)swept->n[b]), &scaling);
     double sum = 0, lost = 0;
     for (ptrdiff_t j = 0; j < n; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *block = NAME(take)(logits + j * stride, stride, length, work->buffer);
+        const real *block = NAME(take)(logits, j, length, work->buffer);
         FOR_EACH_REGISTER(block, again, length, v_set1((real)-INFINITY), {
             y = scaling.scaled ? NAME(exp)(x, &frame, 1).hi : NAME(exp)(x, &frame, 0).hi;
         });
@@ -204,10 +205,12 @@ static void NAME(finish_entropy)(const fl_rows *rows, ptrdiff_t begin, int count
     double sums[BATCH] = {0};
     if (swept->in_tile)
         NAME(entropy_of_tile)(swept, sums);
-    for (int b = 0; !swept->in_tile && b < count; ++b)
+    for (int b = 0; !swept->in_tile && b < count; ++b) {
+        const fl_row x = NAME(row_of)(&rows->x, begin + b);
         if (!NAME(is_special)(swept, b))
-            sums[b] = NAME(entropy_sum)((const real *)rows->x + (begin + b) * rows->x_row,
-                                        rows->x_class, n, b, work, swept, e ? e + b * n : NULL);
+            sums[b] =
+                NAME(entropy_sum)(&x, n, b, work, swept, e ? e + b * NAME(spread_row)(n) : NULL);
+    }
     for (int b = 0; b < count; b += FL_WIDTH_F64) {
         const row_state state = NAME(states)(swept, b, &work->scaling);
         const f64v inverse =

@@ -94,21 +94,26 @@ FL_INLINE vec NAME(log_sigmoid_of)(vec x)
     return v_sub(zero, NAME(softplus_of)(v_sub(zero, x)));
 }
 
+/* Elements to convert at a time: so few that the memory of the next is read meanwhile. */
+#define CHUNK 256
+
 #define ELEMENTWISE(op)                                                                            \
     static void NAME(op)(const fl_rows *rows)                                                      \
     {                                                                                              \
-        real in_buffer[BLOCK], out_buffer[BLOCK];                                                  \
-        const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;             \
-        for (ptrdiff_t i = 0; i < rows->n_rows; ++i)                                               \
-            for (ptrdiff_t j = 0; j < n; j += BLOCK) {                                             \
-                const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;                            \
-                const real *from_row = (const real *)rows->x + i * rows->x_row + j * xs;           \
-                real *out = (real *)rows->out + i * rows->out_row + j * os;                        \
-                const real *from = NAME(take)(from_row, xs, length, in_buffer);                    \
-                real *to = NAME(place)(out, os, out_buffer);                                       \
+        FL_ALIGNED real in_buffer[CHUNK], out_buffer[CHUNK];                                       \
+        const ptrdiff_t n = rows->n_classes;                                                       \
+        const int dense = NAME(has_dense)(&rows->x) && NAME(has_dense)(&rows->out);                \
+        const ptrdiff_t most = dense ? n : CHUNK;                                                  \
+        for (ptrdiff_t i = 0; i < rows->n_rows; ++i) {                                             \
+            const fl_row in = NAME(row_of)(&rows->x, i), out = NAME(row_of)(&rows->out, i);        \
+            for (ptrdiff_t j = 0; j < n; j += most) {                                              \
+                const ptrdiff_t length = n - j < most ? n - j : most;                              \
+                const real *from = NAME(take)(&in, j, length, in_buffer);                          \
+                real *to = NAME(place)(&out, j, out_buffer);                                       \
                 FOR_EACH_REGISTER(from, to, length, v_set1((real)0), y = NAME(op##_of)(x));        \
-                NAME(put)(to, out, os, length);                                                    \
+                NAME(put)(to, &out, j, length);                                                    \
             }                                                                                      \
+        }                                                                                          \
     }
 ELEMENTWISE(sigmoid)
 ELEMENTWISE(log_sigmoid)

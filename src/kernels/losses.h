@@ -16,9 +16,9 @@
    probabilities p, in place, as p factor - a scale. */
 typedef struct {
     NAME(normalisers) normalisers; /* to |factor| p, or to p where there is a Hessian */
-    real factor[BATCH], minus_scale[BATCH], at_label[BATCH];
+    FL_ALIGNED real factor[BATCH], minus_scale[BATCH], at_label[BATCH];
     /* hess_scale p (1 - p); for a p that may be near 1, hess_of_largest. */
-    real hess_scale[BATCH], hess_of_largest[BATCH];
+    FL_ALIGNED real hess_scale[BATCH], hess_of_largest[BATCH];
 } NAME(gradients);
 
 /* What class_weight[label] and the coefficient of the label are, of the rows from `begin` on. */
@@ -35,7 +35,8 @@ FL_INLINE void NAME(of_labels)(const fl_rows *rows, ptrdiff_t begin, int count, 
         const ptrdiff_t i = begin + k;
         const ptrdiff_t known = NAME(label_of)(rows, i), label = known < 0 ? 0 : known;
         weight_[k] = rows->loss->class_weight ? rows->loss->class_weight[label] : 1;
-        a_[k] = NAME(target_of)(rows, i, &target) ? (double)NAME(coefficient)(&target, label) : 0;
+        a_[k] =
+            NAME(target_of)(rows, i, &target) ? (double)NAME(coefficient)(&target, label, 0) : 0;
     }
     *weight = v_load(weight_);
     *a = v_load(a_);
@@ -87,12 +88,12 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         /* A factor of p goes into the normaliser, where it is not rounded, but for its sign;
            the Hessian is of p itself. */
         const f64v of_p = v_mul(g, all), sign = v_select(v_gt(zero, of_p), v_set1(-1.0), one);
-        const f64v size = rows->hess ? one : v_abs(of_p);
+        const f64v size = rows->hess.data ? one : v_abs(of_p);
         const f64v product = v_mul(by.hi, size);
         const f64v product_lo = v_fma(by.hi, size, v_sub(zero, product));
         inverse[i] = (pair_f64){product, v_add(product_lo, v_mul(by.lo, size))};
         largest[i] = v_mul(p_max, size);
-        factor[i] = rows->hess ? of_p : sign;
+        factor[i] = rows->hess.data ? of_p : sign;
         minus_scale[i] = v_sub(zero, g);
         hess_scale[i] = v_mul(g, v_set1(loss->hess_scale));
         hess_of_largest[i] = v_mul(v_mul(hess_scale[i], p_max), not_max);
@@ -133,8 +134,7 @@ typedef struct {
     const NAME(gradients) *all;
     int b;
     const NAME(target) *target; /* or NULL */
-    real *hess;                 /* or NULL; with the stride of the gradient */
-    ptrdiff_t stride;
+    fl_row hess;                /* may be missing */
 } NAME(gradient);
 
 /* Of classes [j, j + n), in place. */
@@ -142,14 +142,14 @@ static void NAME(to_gradient)(void *context, real *p, ptrdiff_t j, ptrdiff_t n)
 {
     const NAME(gradient) *by = context;
     const vec zero = v_set1((real)0), factor = v_set1(by->all->factor[by->b]);
-    real buffer[BLOCK];
-    if (by->hess) {
+    FL_ALIGNED real buffer[BLOCK];
+    if (by->hess.data) {
         const vec scale = v_set1(by->all->hess_scale[by->b]);
         const vec largest = v_set1(by->all->normalisers.largest[by->b]);
         const vec of_largest = v_set1(by->all->hess_of_largest[by->b]);
-        real *hess = by->hess + j * by->stride, *to = NAME(place)(hess, by->stride, buffer);
+        real *to = NAME(place)(&by->hess, j, buffer);
         FOR_EACH_REGISTER(p, to, n, zero, y = NAME(hessian)(x, scale, largest, of_largest));
-        NAME(put)(to, hess, by->stride, n);
+        NAME(put)(to, &by->hess, j, n);
     }
     if (by->target) {
         const real *a = NAME(coefficients)(by->target, j, n, buffer);
@@ -208,43 +208,40 @@ FL_INLINE vec NAME(map_hessian)(const void *context, vec x, ptrdiff_t c, int h)
 
 /* The second sweep of a batch in a tile. */
 static void NAME(finish_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
-                              const NAME(swept) *swept, const NAME(gradients) *gradients)
+                              const NAME(swept) *swept, const NAME(gradients) *gradients,
+                              real *dense)
 {
-    const ptrdiff_t row = rows->out_row, class = rows->out_class;
     NAME(target) target;
     const real *labels = rows->labels ? swept->labels : NULL;
     const NAME(gradient_rows) by = {
         .all = gradients,
         .target = NAME(target_of)(rows, begin, &target),
-        .soft = rows->targets ? &swept->soft : NULL,
+        .soft = rows->targets.data ? &swept->soft : NULL,
         .labels = labels,
         .ignored = swept->ignored ? labels : NULL,
     };
-    if (rows->hess)
-        NAME(store_tile)(&swept->tile, (real *)rows->hess + begin * row, row, class, count,
-                         NAME(map_hessian), &by);
-    NAME(store_tile)(&swept->tile, (real *)rows->out + begin * row, row, class, count,
-                     NAME(map_gradient), &by);
+    if (rows->hess.data)
+        NAME(store_tile)(&swept->tile, &rows->hess, begin, count, NAME(map_hessian), &by, dense);
+    NAME(store_tile)(&swept->tile, &rows->out, begin, count, NAME(map_gradient), &by, dense);
 }
 
 static void NAME(cross_entropy)(const fl_rows *rows)
 {
-    const ptrdiff_t n = rows->n_classes, os = rows->out_class;
-    const int gradient = rows->out != NULL;
-    real buffer[BLOCK], spread[BLOCK]; /* the latter for a batch's exponentials, if os != 1 */
-    real soft[BLOCK];
+    const ptrdiff_t n = rows->n_classes;
+    const int gradient = rows->out.data != NULL, dense = NAME(has_dense)(&rows->out);
+    FL_ALIGNED real buffer[BLOCK],
+        spread[BLOCK]; /* the latter for a batch's exponentials, if not dense */
+    FL_ALIGNED real soft[BLOCK];
     NAME(labels) labels = {.begin = -LABELS};
-    const ptrdiff_t again = gradient ? (os == 1 ? 4 * BLOCK : BLOCK) : WIDE_BATCH * n;
+    const ptrdiff_t again = gradient ? (dense ? 4 * BLOCK : BLOCK) : PTRDIFF_MAX;
     NAME(work) work = NAME(work_of)(rows, 1, again, buffer, soft, spread);
     work.labels = &labels;
     work.keep = gradient;
     int count;
     for (ptrdiff_t begin = 0; begin < rows->n_rows; begin += count) {
         count = NAME(count)(rows, begin, &work);
-        real *e = NULL;
-        if (gradient && n <= BLOCK)
-            e = os == 1 ? (real *)rows->out + begin * rows->out_row : work.spread;
-        const ptrdiff_t e_row = os == 1 ? rows->out_row : n;
+        ptrdiff_t e_row = 0;
+        real *e = gradient ? NAME(place_of_batch)(rows, begin, work.spread, &e_row) : NULL;
         NAME(swept) swept;
         NAME(sweep_batch)(rows, begin, count, &work, e, e_row, &swept);
         NAME(gradients) gradients;
@@ -259,28 +256,30 @@ static void NAME(cross_entropy)(const fl_rows *rows)
         if (!gradient)
             continue;
         if (swept.in_tile) {
-            NAME(finish_tile)(rows, begin, count, &swept, &gradients);
+            NAME(finish_tile)(rows, begin, count, &swept, &gradients, spread);
             continue;
         }
         for (int b = 0; b < count; ++b) {
             const ptrdiff_t i = begin + b;
-            real *out = (real *)rows->out + i * rows->out_row;
-            real *hess = rows->hess ? (real *)rows->hess + i * rows->out_row : NULL;
+            const fl_row out = NAME(row_of)(&rows->out, i);
+            fl_row hess = {.data = NULL};
+            if (rows->hess.data)
+                hess = NAME(row_of)(&rows->hess, i);
             if (NAME(is_ignored)(rows, i) || NAME(is_special)(&swept, b)) {
                 const real value = NAME(is_ignored)(rows, i) ? 0 : (real)NAN;
-                NAME(fill)(out, os, n, value);
-                if (hess)
-                    NAME(fill)(hess, os, n, value);
+                NAME(fill)(&out, n, value);
+                if (hess.data)
+                    NAME(fill)(&hess, n, value);
                 continue;
             }
             NAME(target) target;
-            NAME(gradient) by = {&gradients, b, NAME(target_of)(rows, i, &target), hess, os};
+            NAME(gradient) by = {&gradients, b, NAME(target_of)(rows, i, &target), hess};
             const NAME(normaliser) normaliser = NAME(normaliser_of_row)(&gradients.normalisers, b);
             NAME(finish_row)(rows, begin, b, e ? e + b * e_row : NULL, &swept, &work.scaling,
                              &normaliser, NAME(to_gradient), &by, buffer, spread);
             const ptrdiff_t label = NAME(label_of)(rows, i);
             if (label >= 0)
-                out[label * os] = gradients.at_label[b];
+                NAME(set)(&out, label, gradients.at_label[b]);
         }
     }
 }

@@ -139,6 +139,30 @@ static void NAME(probe_join)(const real *pa, const real *pb, const real *pc, rea
 #endif
 }
 
+/* a after it was stored in half precision; of float32 alone. */
+#if FL_BITS == 32
+#define PROBE_HALF(name)                                                                           \
+    static void NAME(probe_##name)(const real *pa, const real *pb, const real *pc, real *out)      \
+    {                                                                                              \
+        char half[2 * LANES];                                                                      \
+        (void)pb, (void)pc;                                                                        \
+        for (int k = 0; k < LANES; k += WIDTH)                                                     \
+            v_store_##name(half + 2 * k, v_load(pa + k));                                          \
+        for (int k = 0; k < LANES; k += WIDTH)                                                     \
+            v_store(out + k, v_load_##name(half + 2 * k));                                         \
+    }
+#else
+#define PROBE_HALF(name)                                                                           \
+    static void NAME(probe_##name)(const real *pa, const real *pb, const real *pc, real *out)      \
+    {                                                                                              \
+        (void)pb, (void)pc;                                                                        \
+        memcpy(out, pa, LANES * sizeof *out);                                                      \
+    }
+#endif
+PROBE_HALF(f16)
+PROBE_HALF(bf16)
+#undef PROBE_HALF
+
 /*
  * LANES rows of n numbers, with gaps between them or backwards without, in an area where nothing
  * else is to be touched; and the column to show. The number of positive ones in b chooses: up to

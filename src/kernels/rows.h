@@ -2,8 +2,7 @@
  * A row after another: accumulate, merge, finish.
  *
  * A row is swept in blocks of BLOCK classes, each first for its largest logit and then,
- * still in the L1 cache, for its exponentials. Where the class axis is not contiguous the
- * block is first copied together, so one arithmetic serves every layout with the same bits.
+ * still in the L1 cache, for its exponentials.
  *
  * Sums. Class j of a block goes to virtual lane j mod LANES. Of the four classes that a span
  * of FOLD_SPAN gives to a lane, float32 adds two pairs and their sum, so that none is rounded
@@ -36,8 +35,7 @@ typedef struct {
  * a = (soft keep + spread) class_weight. Without soft targets, what smoothing gives to every class.
  */
 typedef struct {
-    const real *soft; /* one for each class, or NULL */
-    ptrdiff_t stride;
+    fl_row soft;                /* may be missing */
     const double *class_weight; /* one for each class, or NULL */
     double keep, spread;
 } NAME(target);
@@ -83,30 +81,6 @@ FL_INLINE NAME(frame) NAME(frame_of)(vec n, const NAME(scaling) *s)
     };
 }
 
-/* A contiguous block: x itself, or its copy in the buffer. */
-FL_INLINE const real *NAME(take)(const real *x, ptrdiff_t stride, ptrdiff_t n, real *buffer)
-{
-    if (stride == 1)
-        return x;
-    for (ptrdiff_t i = 0; i < n; ++i)
-        buffer[i] = x[i * stride];
-    return buffer;
-}
-
-/* Where to write a contiguous block: out itself, or a buffer that `put` then spreads. */
-FL_INLINE real *NAME(place)(real *out, ptrdiff_t stride, real *buffer)
-{
-    return stride == 1 ? out : buffer;
-}
-
-FL_INLINE void NAME(put)(const real *from, real *out, ptrdiff_t stride, ptrdiff_t n)
-{
-    if (from == out)
-        return;
-    for (ptrdiff_t i = 0; i < n; ++i)
-        out[i * stride] = from[i];
-}
-
 /* The largest of n <= BLOCK numbers, NaN left out; -inf for none. Never -0. `tops` receives the
    same of each whole span, lane by lane. `sum`, unless NULL, grows by them all: it is NaN where
    one of them is, or where +inf and -inf or sums beyond the range are. */
@@ -149,10 +123,18 @@ static real NAME(block_max)(const real *x, ptrdiff_t n, vec *tops)
 }
 
 /* The first NaN among n numbers; n: there is none. */
-static ptrdiff_t NAME(find_nan)(const real *x, ptrdiff_t stride, ptrdiff_t n)
+static ptrdiff_t NAME(find_nan)(const real *x, ptrdiff_t n)
 {
     ptrdiff_t j = 0;
-    while (j < n && !isnan(x[j * stride]))
+    while (j < n && !isnan(x[j]))
+        ++j;
+    return j;
+}
+
+static ptrdiff_t NAME(find_nan_in_row)(const fl_row *x, ptrdiff_t n)
+{
+    ptrdiff_t j = 0;
+    while (j < n && !isnan(NAME(get)(x, j)))
         ++j;
     return j;
 }
@@ -261,18 +243,33 @@ FL_INLINE NAME(pair) NAME(keep)(mask m, NAME(pair) a)
    displaces what is in use. */
 #define AHEAD (4096 / (ptrdiff_t)sizeof(real))
 
-/* Memory that will be read and written soon, of the extent of what is in hand; or NULL. */
+/* Rows that will be read and written soon, of as many classes as those in hand; their data may be
+   NULL. Passed by its address: a copy would read what has just been written, with wider loads, and
+   so wait for all stores before it. */
 typedef struct {
-    const real *x, *out, *targets;
+    fl_row x, out, targets;
 } NAME(ahead);
 
-FL_INLINE void NAME(prefetch_span)(NAME(ahead) ahead, ptrdiff_t j)
+/* A row to prefetch: where its classes follow each other closely. */
+FL_INLINE fl_row NAME(row_ahead)(const fl_view *view, ptrdiff_t i)
 {
-    enum { LINE = 64 / (int)sizeof(real) };
-    const real *const each[] = {ahead.x, ahead.out, ahead.targets};
+    fl_row row = NAME(row_of)(view, i);
+    if (view->class <= 0 || view->class > 8)
+        row.data = NULL;
+    return row;
+}
+
+FL_INLINE void NAME(prefetch_span)(const NAME(ahead) *ahead, ptrdiff_t j)
+{
+    const fl_row *const each[] = {&ahead->x, &ahead->out, &ahead->targets};
+    /* One instruction for all lines of an array: the CPU, which looks at the steps of each
+       instruction on its own, then goes on by itself to those behind the last span. */
     for (int k = 0; k < 3; ++k)
-        for (ptrdiff_t at = j; each[k] && at < j + FOLD_SPAN; at += LINE)
-            FL_PREFETCH(each[k] + at);
+        if (each[k]->data) {
+            const ptrdiff_t end = (j + FOLD_SPAN) * each[k]->class;
+            FL_ROLLED for (ptrdiff_t at = j * each[k]->class; at < end; at += 64)
+                FL_PREFETCH(each[k]->data + at);
+        }
 }
 
 /* One whole span: its exponentials into e, where `store`, and into the sum, where `all`; else
@@ -306,8 +303,8 @@ FL_INLINE int NAME(sum_span)(const real *x, const NAME(frame) *frame, vec max, N
  * in spans whose `tops` reach it; how many equal it is counted.
  */
 FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const vec *tops,
-                               const NAME(frame) *frame_, NAME(state) *part, NAME(ahead) ahead,
-                               real *e, int store, int scaled)
+                               const NAME(frame) *frame_, NAME(state) *part,
+                               const NAME(ahead) *ahead, real *e, int store, int scaled)
 {
     const NAME(frame) frame = *frame_;
     const vec max = v_set1(part->max);
@@ -360,8 +357,8 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const vec *tops,
 
 /* The four bodies that sum_block is compiled to. */
 static void NAME(sum_block_as)(const real *x, ptrdiff_t n, const vec *tops,
-                               const NAME(frame) *frame, NAME(state) *part, NAME(ahead) ahead,
-                               real *e, int scaled)
+                               const NAME(frame) *frame, NAME(state) *part,
+                               const NAME(ahead) *ahead, real *e, int scaled)
 {
     if (e && scaled)
         NAME(sum_block)(x, n, tops, frame, part, ahead, e, 1, 1);
@@ -373,20 +370,21 @@ static void NAME(sum_block_as)(const real *x, ptrdiff_t n, const vec *tops,
         NAME(sum_block)(x, n, tops, frame, part, ahead, e, 0, 0);
 }
 
-/* The coefficient of class j. */
-FL_INLINE real NAME(coefficient)(const NAME(target) *t, ptrdiff_t j)
+/* The coefficient of class j, of the soft target `soft`. */
+FL_INLINE real NAME(coefficient)(const NAME(target) *t, ptrdiff_t j, real soft)
 {
-    const double a = t->soft ? (double)t->soft[j * t->stride] * t->keep + t->spread : t->spread;
+    const double a = t->soft.data ? (double)soft * t->keep + t->spread : t->spread;
     return (real)(t->class_weight ? a * t->class_weight[j] : a);
 }
 
 /* The coefficients of classes [j, j + n), contiguous. */
 static const real *NAME(coefficients)(const NAME(target) *t, ptrdiff_t j, ptrdiff_t n, real *buffer)
 {
-    if (t->soft && t->stride == 1 && t->spread == 0 && !t->class_weight)
-        return t->soft + j;
+    const real *soft = t->soft.data ? NAME(take)(&t->soft, j, n, buffer) : NULL;
+    if (soft && t->spread == 0 && !t->class_weight)
+        return soft;
     for (ptrdiff_t i = 0; i < n; ++i)
-        buffer[i] = NAME(coefficient)(t, j + i);
+        buffer[i] = NAME(coefficient)(t, j + i, soft ? soft[i] : 0);
     return buffer;
 }
 
@@ -525,16 +523,17 @@ static int NAME(is_far)(real x, const NAME(scaling) *s)
  * the frame would lose bits. Its largest logit m is then found first; either m is not far
  * out, and is taken for all blocks, or x - m is exact for every x near enough to m to matter.
  */
-static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAME(scaling) *scaling,
-                               const NAME(target) *target, real *buffer, real *e, NAME(ahead) next)
+static NAME(state)
+    NAME(sweep)(const fl_row *x, ptrdiff_t n, NAME(scaling) *scaling, const NAME(target) *target,
+                real *buffer, real *e, const NAME(ahead) *next)
 {
-    real coefficients[BLOCK];
+    FL_ALIGNED real coefficients[BLOCK];
     const NAME(state) empty = {.max = (real)-INFINITY};
     NAME(state) row = empty;
     int huge = 0;
     for (ptrdiff_t j = 0; j < n; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *block = NAME(take)(x + j * stride, stride, length, buffer);
+        const real *block = NAME(take)(x, j, length, buffer);
         NAME(state) part = empty;
         vec tops[BLOCK / FOLD_SPAN];
         part.max = NAME(block_max)(block, length, tops);
@@ -542,7 +541,7 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
             part.max = row.max;
         if (part.max == (real)INFINITY) {
             row.max = part.max;
-            row.rest = NAME(find_nan)(x, stride, n) < n ? (double)NAN : 0;
+            row.rest = NAME(find_nan_in_row)(x, n) < n ? (double)NAN : 0;
             return row;
         }
         if (target) {
@@ -552,7 +551,7 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
         if (part.max == (real)-INFINITY) {
             row.dot += part.dot;
             row.mass += part.mass;
-            if (NAME(find_nan)(block, 1, length) < length)
+            if (NAME(find_nan)(block, length) < length)
                 row.rest = (double)NAN;
             continue;
         }
@@ -561,7 +560,7 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
             row = empty;
             for (ptrdiff_t i = 0; i < n; i += BLOCK) {
                 const ptrdiff_t rest = n - i < BLOCK ? n - i : BLOCK;
-                const real *piece = NAME(take)(x + i * stride, stride, rest, buffer);
+                const real *piece = NAME(take)(x, i, rest, buffer);
                 const real m = NAME(block_max)(piece, rest, tops);
                 row.max = m > row.max ? m : row.max;
             }
@@ -576,9 +575,11 @@ static NAME(state) NAME(sweep)(const real *x, ptrdiff_t stride, ptrdiff_t n, NAM
         if (huge)
             row.n = part.n;
         const NAME(frame) frame = NAME(frame_of)(v_set1(part.n), scaling);
-        const int more = stride == 1 && j + length < n;
-        const NAME(ahead) ahead = more ? (NAME(ahead)){block + length, NULL, NULL} : next;
-        NAME(sum_block_as)(block, length, tops, &frame, &part, ahead, e, scaling->scaled);
+        NAME(ahead) rest = {.x = next->x};
+        if (rest.x.data)
+            rest.x.data = x->data + (j + length) * x->class;
+        NAME(sum_block_as)(block, length, tops, &frame, &part, j + length < n ? &rest : next, e,
+                           scaling->scaled);
         NAME(merge)(&row, &part, scaling);
     }
     return row;

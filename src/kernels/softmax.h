@@ -41,7 +41,7 @@ typedef struct {
 
 /* Those of a batch of rows. */
 typedef struct {
-    real inverse[BATCH], inverse_lo[BATCH], largest[BATCH];
+    FL_ALIGNED real inverse[BATCH], inverse_lo[BATCH], largest[BATCH];
 } NAME(normalisers);
 
 /* Of the rows [h, h + WIDTH). */
@@ -123,28 +123,28 @@ FL_INLINE void NAME(finish_row)(const fl_rows *rows, ptrdiff_t begin, int b, rea
                                 const NAME(normaliser) *by, NAME(then) *then, void *context,
                                 real *in_buffer, real *out_buffer)
 {
-    const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;
-    real *out = (real *)rows->out + (begin + b) * rows->out_row;
+    const ptrdiff_t n = rows->n_classes;
+    const fl_row out = NAME(row_of)(&rows->out, begin + b);
     if (e) {
         NAME(normalise_stored)(e, n, by);
         then(context, e, 0, n);
-        NAME(put)(e, out, os, n);
+        NAME(put)(e, &out, 0, n);
         return;
     }
-    const real *x = (const real *)rows->x + (begin + b) * rows->x_row;
+    const fl_row x = NAME(row_of)(&rows->x, begin + b);
     const NAME(scaling) scaling = NAME(scaling_of_row)(swept, b, common);
     const NAME(frame) frame = NAME(frame_of)(v_set1((real)swept->n[b]), &scaling);
     const real max = (real)(swept->max[b] + swept->offset[b]);
     for (ptrdiff_t j = 0; j < n; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *from = NAME(take)(x + j * xs, xs, length, in_buffer);
-        real *to = NAME(place)(out + j * os, os, out_buffer);
+        const real *from = NAME(take)(&x, j, length, in_buffer);
+        real *to = NAME(place)(&out, j, out_buffer);
         if (scaling.scaled)
             NAME(normalise)(from, to, length, max, by, &frame, 1);
         else
             NAME(normalise)(from, to, length, max, by, &frame, 0);
         then(context, to, j, length);
-        NAME(put)(to, out + j * os, os, length);
+        NAME(put)(to, &out, j, length);
     }
 }
 
@@ -155,17 +155,18 @@ static void NAME(leave)(void *context, real *p, ptrdiff_t j, ptrdiff_t n)
 
 static void NAME(softmax)(const fl_rows *rows)
 {
-    const ptrdiff_t n = rows->n_classes, os = rows->out_class;
-    real buffer[BLOCK], spread[BLOCK]; /* the latter for a batch's exponentials, if os != 1 */
+    const ptrdiff_t n = rows->n_classes;
+    const int dense = NAME(has_dense)(&rows->out);
+    FL_ALIGNED real buffer[BLOCK],
+        spread[BLOCK]; /* the latter for a batch's exponentials, if not dense */
     NAME(work) work =
-        NAME(work_of)(rows, rows->temperature, os == 1 ? 4 * BLOCK : BLOCK, buffer, NULL, spread);
+        NAME(work_of)(rows, rows->temperature, dense ? 4 * BLOCK : BLOCK, buffer, NULL, spread);
     work.keep = 1;
     int count;
     for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
         count = NAME(count)(rows, i, &work);
-        real *out = (real *)rows->out + i * rows->out_row;
-        real *e = n > BLOCK ? NULL : os == 1 ? out : work.spread;
-        const ptrdiff_t e_row = os == 1 ? rows->out_row : n;
+        ptrdiff_t e_row;
+        real *e = NAME(place_of_batch)(rows, i, work.spread, &e_row);
         NAME(swept) swept;
         NAME(sweep_batch)(rows, i, count, &work, e, e_row, &swept);
         NAME(normalisers) normalisers;
@@ -181,13 +182,14 @@ static void NAME(softmax)(const fl_rows *rows)
             NAME(set_normalisers)(&normalisers, h, inverse, largest);
         }
         if (swept.in_tile) {
-            NAME(store_tile)(&swept.tile, out, rows->out_row, os, count, NAME(map_normalised),
-                             &normalisers);
+            NAME(store_tile)(&swept.tile, &rows->out, i, count, NAME(map_normalised), &normalisers,
+                             spread);
             continue;
         }
         for (int b = 0; b < count; ++b) {
             if (NAME(is_special)(&swept, b)) {
-                NAME(fill)(out + b * rows->out_row, os, n, (real)NAN);
+                const fl_row out = NAME(row_of)(&rows->out, i + b);
+                NAME(fill)(&out, n, (real)NAN);
                 continue;
             }
             const NAME(normaliser) by = NAME(normaliser_of_row)(&normalisers, b);
@@ -245,18 +247,16 @@ FL_INLINE vec NAME(map_log_scaled)(const void *context, vec x, ptrdiff_t c, int 
 
 static void NAME(log_softmax)(const fl_rows *rows)
 {
-    const ptrdiff_t n = rows->n_classes, xs = rows->x_class, os = rows->out_class;
-    real buffer[BLOCK], out_buffer[BLOCK];
+    const ptrdiff_t n = rows->n_classes;
+    FL_ALIGNED real buffer[BLOCK], out_buffer[BLOCK];
     const NAME(work) work = NAME(work_of)(rows, rows->temperature, 4 * BLOCK, buffer, NULL, NULL);
     const NAME(frame) divide = NAME(frame_of)(v_set1((real)0), &work.scaling);
     int count;
     for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
         count = NAME(count)(rows, i, &work);
-        const real *x = (const real *)rows->x + i * rows->x_row;
-        real *out = (real *)rows->out + i * rows->out_row;
         NAME(swept) swept;
         NAME(sweep_batch)(rows, i, count, &work, NULL, 0, &swept);
-        real log[BATCH], max[BATCH];
+        FL_ALIGNED real log[BATCH], max[BATCH];
         for (int h = 0; h < count; h += WIDTH) {
             f64v log_[HALVES], max_[HALVES];
             for (int k = 0; k < HALVES; ++k) {
@@ -271,27 +271,28 @@ static void NAME(log_softmax)(const fl_rows *rows)
         if (swept.in_tile) {
             const NAME(log_rows) by = {max, log, divide};
             if (work.scaling.scaled)
-                NAME(store_tile)(&swept.tile, out, rows->out_row, os, count, NAME(map_log_scaled),
-                                 &by);
+                NAME(store_tile)(&swept.tile, &rows->out, i, count, NAME(map_log_scaled), &by,
+                                 out_buffer);
             else
-                NAME(store_tile)(&swept.tile, out, rows->out_row, os, count, NAME(map_log), &by);
+                NAME(store_tile)(&swept.tile, &rows->out, i, count, NAME(map_log), &by, out_buffer);
             continue;
         }
-        for (int b = 0; b < count; ++b, x += rows->x_row, out += rows->out_row) {
+        for (int b = 0; b < count; ++b) {
+            const fl_row x = NAME(row_of)(&rows->x, i + b), out = NAME(row_of)(&rows->out, i + b);
             if (NAME(is_special)(&swept, b)) {
-                NAME(fill)(out, os, n, (real)NAN);
+                NAME(fill)(&out, n, (real)NAN);
                 continue;
             }
             const vec max_v = v_set1(max[b]), log_v = v_set1(log[b]);
             for (ptrdiff_t j = 0; j < n; j += BLOCK) {
                 const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-                const real *from = NAME(take)(x + j * xs, xs, length, buffer);
-                real *to = NAME(place)(out + j * os, os, out_buffer);
+                const real *from = NAME(take)(&x, j, length, buffer);
+                real *to = NAME(place)(&out, j, out_buffer);
                 if (work.scaling.scaled)
                     NAME(log_block)(from, to, length, max_v, log_v, &divide, 1);
                 else
                     NAME(log_block)(from, to, length, max_v, log_v, &divide, 0);
-                NAME(put)(to, out + j * os, os, length);
+                NAME(put)(to, &out, j, length);
             }
         }
     }
@@ -299,10 +300,10 @@ static void NAME(log_softmax)(const fl_rows *rows)
 
 static void NAME(logsumexp)(const fl_rows *rows)
 {
-    real buffer[BLOCK];
-    NAME(work) work =
-        NAME(work_of)(rows, rows->temperature, WIDE_BATCH * rows->n_classes, buffer, NULL, NULL);
+    FL_ALIGNED real buffer[BLOCK];
+    NAME(work) work = NAME(work_of)(rows, rows->temperature, PTRDIFF_MAX, buffer, NULL, NULL);
     work.out = NULL;
+    const fl_row out = NAME(across)(&rows->out);
     int count;
     for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
         count = NAME(count)(rows, i, &work);
@@ -317,11 +318,12 @@ static void NAME(logsumexp)(const fl_rows *rows)
             state = NAME(states)(&swept, b, &work.scaling);
             v_store(sum + b, NAME(wide_add)(state.max, log).hi);
         }
+        real results[BATCH], *to = NAME(place)(&out, i, results);
         for (int b = 0; b < count; ++b) {
-            real *out = (real *)rows->out + (i + b) * rows->out_row;
             const int special = NAME(is_special)(&swept, b);
             const double infinite = isnan(swept.rest[b]) ? (double)NAN : swept.max[b];
-            *out = (real)(special ? infinite : sum[b]);
+            to[b] = (real)(special ? infinite : sum[b]);
         }
+        NAME(put)(to, &out, i, count);
     }
 }

@@ -11,6 +11,7 @@
 #define FL_BITS 64
 #include "real.h"
 #include "math.h"
+#include "arrays.h"
 #include "finish.h"
 #include "rows.h"
 #include "lanes.h"
@@ -29,6 +30,7 @@
 #define FL_BITS 32
 #include "real.h"
 #include "math.h"
+#include "arrays.h"
 #include "finish.h"
 #include "rows.h"
 #include "lanes.h"
@@ -67,12 +69,12 @@
 
 #define PROBE(op) {#op, probe_##op##_f32, probe_##op##_f64}
 static const fl_probe probes[] = {
-    PROBE(load),       PROBE(set1),        PROBE(add),        PROBE(sub),    PROBE(mul),
-    PROBE(div),        PROBE(fma),         PROBE(max),        PROBE(min),    PROBE(abs),
-    PROBE(eq),         PROBE(ne),          PROBE(gt),         PROBE(select), PROBE(keep),
-    PROBE(lanes),      PROBE(pow2),        PROBE(eighth),     PROBE(ilogb),  PROBE(hmax),
-    PROBE(half),       PROBE(load_part),   PROBE(store_part), PROBE(join),   PROBE(load_rows),
-    PROBE(store_rows), {NULL, NULL, NULL},
+    PROBE(load),       PROBE(set1),      PROBE(add),        PROBE(sub),         PROBE(mul),
+    PROBE(div),        PROBE(fma),       PROBE(max),        PROBE(min),         PROBE(abs),
+    PROBE(eq),         PROBE(ne),        PROBE(gt),         PROBE(select),      PROBE(keep),
+    PROBE(lanes),      PROBE(pow2),      PROBE(eighth),     PROBE(ilogb),       PROBE(hmax),
+    PROBE(half),       PROBE(load_part), PROBE(store_part), PROBE(join),        PROBE(load_rows),
+    PROBE(store_rows), PROBE(f16),       PROBE(bf16),       {NULL, NULL, NULL},
 };
 
 const fl_table FL_PASTE(fl_table_, FL_TABLE) = {FL_STRING(FL_TABLE), KERNELS(f32), KERNELS(f64),

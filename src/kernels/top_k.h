@@ -11,13 +11,14 @@ FL_INLINE int NAME(comes_before)(real a, ptrdiff_t a_index, real b, ptrdiff_t b_
 }
 
 /* A contiguous block of the logits, with their signs as said above. */
-FL_INLINE const real *NAME(take_signed)(const real *x, ptrdiff_t stride, ptrdiff_t n, int negate,
+FL_INLINE const real *NAME(take_signed)(const fl_row *x, ptrdiff_t j, ptrdiff_t n, int negate,
                                         real *buffer)
 {
+    const real *from = NAME(take)(x, j, n, buffer);
     if (!negate)
-        return NAME(take)(x, stride, n, buffer);
+        return from;
     for (ptrdiff_t i = 0; i < n; ++i)
-        buffer[i] = -x[i * stride];
+        buffer[i] = -from[i];
     return buffer;
 }
 
@@ -81,7 +82,7 @@ static ptrdiff_t NAME(piece_length)(ptrdiff_t n)
 }
 
 /* The largest of each piece of the row, lane by lane. */
-static void NAME(piece_tops)(const real *x, ptrdiff_t stride, ptrdiff_t n, int negate, real *buffer,
+static void NAME(piece_tops)(const fl_row *x, ptrdiff_t n, int negate, real *buffer,
                              vec *piece_tops)
 {
     const ptrdiff_t spans = NAME(piece_length)(n) / FOLD_SPAN;
@@ -90,7 +91,7 @@ static void NAME(piece_tops)(const real *x, ptrdiff_t stride, ptrdiff_t n, int n
     ptrdiff_t of_piece = 0; /* spans of it that are in `top` */
     for (ptrdiff_t j = 0; j < n; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *block = NAME(take_signed)(x + j * stride, stride, length, negate, buffer);
+        const real *block = NAME(take_signed)(x, j, length, negate, buffer);
         vec tops[BLOCK / FOLD_SPAN];
         NAME(block_max)(block, length - length % FOLD_SPAN, tops);
         for (ptrdiff_t i = 0; i < length / FOLD_SPAN; ++i) {
@@ -108,13 +109,13 @@ static void NAME(piece_tops)(const real *x, ptrdiff_t stride, ptrdiff_t n, int n
 }
 
 /* The first k numbers of the row above -inf, or all that there are. */
-static void NAME(top_few)(const real *x, ptrdiff_t stride, ptrdiff_t n, int negate, real *buffer,
+static void NAME(top_few)(const fl_row *x, ptrdiff_t n, int negate, real *buffer,
                           NAME(first) *first)
 {
     const ptrdiff_t length = NAME(piece_length)(n);
     vec tops[MOST_PIECES + 1];
     real lanes[WIDTH], highest[FEW], limit = (real)-INFINITY;
-    NAME(piece_tops)(x, stride, n, negate, buffer, tops);
+    NAME(piece_tops)(x, n, negate, buffer, tops);
     NAME(first) top = {highest, NULL, 0, first->k};
     for (ptrdiff_t j = 0; j < n; j += length) {
         if (top.n == top.k && !v_lanes(v_gt(tops[j / length], v_set1(highest[top.k - 1]))))
@@ -132,7 +133,7 @@ static void NAME(top_few)(const real *x, ptrdiff_t stride, ptrdiff_t n, int nega
         const ptrdiff_t end = j + length < n ? j + length : n;
         for (ptrdiff_t i = j; i < end; i += BLOCK) {
             const ptrdiff_t rest = end - i < BLOCK ? end - i : BLOCK;
-            const real *block = NAME(take_signed)(x + i * stride, stride, rest, negate, buffer);
+            const real *block = NAME(take_signed)(x, i, rest, negate, buffer);
             NAME(insert_block)(first, block, rest, i, limit);
         }
     }
@@ -140,13 +141,12 @@ static void NAME(top_few)(const real *x, ptrdiff_t stride, ptrdiff_t n, int nega
 
 /* What is -inf, and then what is NaN, in the places that are left. Of numbers that change under
    our hands anything, but no place that is none. */
-static void NAME(top_rest)(const real *x, ptrdiff_t stride, ptrdiff_t n, int negate,
-                           NAME(first) *first)
+static void NAME(top_rest)(const fl_row *x, ptrdiff_t n, int negate, NAME(first) *first)
 {
     const real least = negate ? (real)INFINITY : (real)-INFINITY;
     for (int nan = 0; nan < 2; ++nan)
         for (ptrdiff_t j = 0; j < n && first->n < first->k; ++j) {
-            const real value = x[j * stride];
+            const real value = NAME(get)(x, j);
             if (nan ? isnan(value) : value == least)
                 first->indices[first->n++] = j;
         }
@@ -206,13 +206,13 @@ static ptrdiff_t NAME(collect_between)(const real *x, ptrdiff_t length, real low
     return n;
 }
 
-static real NAME(row_max)(const real *x, ptrdiff_t stride, ptrdiff_t n, int negate, real *buffer)
+static real NAME(row_max)(const fl_row *x, ptrdiff_t n, int negate, real *buffer)
 {
     vec tops[BLOCK / FOLD_SPAN];
     real max = (real)-INFINITY;
     for (ptrdiff_t j = 0; j < n; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *block = NAME(take_signed)(x + j * stride, stride, length, negate, buffer);
+        const real *block = NAME(take_signed)(x, j, length, negate, buffer);
         const real m = NAME(block_max)(block, length, tops);
         max = m > max ? m : max;
     }
@@ -221,13 +221,13 @@ static real NAME(row_max)(const real *x, ptrdiff_t stride, ptrdiff_t n, int nega
 
 /* A number that fewer than k of the row are larger than and k no smaller, or that exactly k are
    larger than; the least finite one if fewer than k are above -inf. *above: how many are larger. */
-static real NAME(bisect)(const real *x, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t k, int negate,
-                         real *buffer, ptrdiff_t *above)
+static real NAME(bisect)(const fl_row *x, ptrdiff_t n, ptrdiff_t k, int negate, real *buffer,
+                         ptrdiff_t *above)
 {
-    real between[BLOCK];
+    FL_ALIGNED real between[BLOCK];
     ptrdiff_t n_between = 0, above_between = -1; /* -1: none have been collected */
     const KEY least = NAME(key_of)((real)-INFINITY);
-    KEY low = least, high = NAME(key_of)(NAME(row_max)(x, stride, n, negate, buffer));
+    KEY low = least, high = NAME(key_of)(NAME(row_max)(x, n, negate, buffer));
     ptrdiff_t above_low = n;
     *above = 0;
     for (int step = 0; high > low && high - low > 1; ++step) {
@@ -244,8 +244,7 @@ static real NAME(bisect)(const real *x, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t
             count = 0;
             for (ptrdiff_t j = 0; j < n; j += BLOCK) {
                 const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-                const real *block =
-                    NAME(take_signed)(x + j * stride, stride, length, negate, buffer);
+                const real *block = NAME(take_signed)(x, j, length, negate, buffer);
                 count += NAME(count_above)(block, length, limit);
                 if (collect)
                     n_between = NAME(collect_between)(block, length, NAME(of_key)(low),
@@ -270,16 +269,16 @@ static real NAME(bisect)(const real *x, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t
 }
 
 /* The first k of the row above -inf, in the order of their indices, or all that there are. */
-static void NAME(top_many)(const real *x, ptrdiff_t stride, ptrdiff_t n, int negate, real *buffer,
+static void NAME(top_many)(const fl_row *x, ptrdiff_t n, int negate, real *buffer,
                            NAME(first) *first)
 {
     ptrdiff_t above;
-    const real last = NAME(bisect)(x, stride, n, first->k, negate, buffer, &above);
+    const real last = NAME(bisect)(x, n, first->k, negate, buffer, &above);
     const vec last_v = v_set1(last);
     ptrdiff_t equal = first->k - above; /* that have a place */
     for (ptrdiff_t j = 0; j < n; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *block = NAME(take_signed)(x + j * stride, stride, length, negate, buffer);
+        const real *block = NAME(take_signed)(x, j, length, negate, buffer);
         for (ptrdiff_t i = 0; i < length; i += WIDTH) {
             const vec y = v_load_part(block + i, length - i, v_set1((real)-INFINITY));
             if (!(v_lanes(v_gt(y, last_v)) | v_lanes(v_eq(y, last_v))))
@@ -416,9 +415,8 @@ static int NAME(top_tile)(const fl_rows *rows, ptrdiff_t begin, int count, const
 {
     const ptrdiff_t n = rows->n_classes, k = rows->k;
     const vec zero = v_set1((real)0), sign = v_set1((real)(rows->smallest ? -1 : 1));
-    real max[BATCH];
-    NAME(load_tile)((const real *)rows->x + begin * rows->x_row, rows->x_row, rows->x_class, count,
-                    tile, max);
+    FL_ALIGNED real max[BATCH], dense[BLOCK];
+    NAME(load_tile)(&rows->x, begin, count, tile, max, dense);
     for (int h = 0; h < count; h += WIDTH) {
         const real *x = NAME(panel)(tile, h);
         real *v = NAME(panel)(values, h), *p = NAME(panel)(places, h);
@@ -433,8 +431,7 @@ static int NAME(top_tile)(const fl_rows *rows, ptrdiff_t begin, int count, const
         for (ptrdiff_t i = 0; i < k; ++i)
             v_store(v + i * PANEL, v_mul(v_load(v + i * PANEL), sign));
     }
-    NAME(store_tile)(values, (real *)rows->out + begin * rows->out_row, rows->out_row, 1, count,
-                     NAME(as_it_is), NULL);
+    NAME(store_tile)(values, &rows->out, begin, count, NAME(as_it_is), NULL, dense);
     ptrdiff_t *indices = rows->indices + begin * k;
     for (int b = 0; b < count; ++b)
         for (ptrdiff_t i = 0; i < k; ++i)
@@ -444,20 +441,20 @@ static int NAME(top_tile)(const fl_rows *rows, ptrdiff_t begin, int count, const
 
 static void NAME(top_of_row)(const fl_rows *rows, ptrdiff_t row, int few, real *buffer)
 {
-    const ptrdiff_t n = rows->n_classes, k = rows->k, stride = rows->x_class;
-    const real *x = (const real *)rows->x + row * rows->x_row;
-    real *out = (real *)rows->out + row * rows->out_row;
+    const ptrdiff_t n = rows->n_classes, k = rows->k;
+    const fl_row x = NAME(row_of)(&rows->x, row);
+    real *out = (real *)((char *)rows->out.data + row * rows->out.row);
     NAME(first) first = {out, rows->indices + row * k, 0, k};
     if (few)
-        NAME(top_few)(x, stride, n, rows->smallest, buffer, &first);
+        NAME(top_few)(&x, n, rows->smallest, buffer, &first);
     else
-        NAME(top_many)(x, stride, n, rows->smallest, buffer, &first);
+        NAME(top_many)(&x, n, rows->smallest, buffer, &first);
     const ptrdiff_t n_numbers = first.n;
-    NAME(top_rest)(x, stride, n, rows->smallest, &first);
+    NAME(top_rest)(&x, n, rows->smallest, &first);
     if (!few && rows->sorted)
         NAME(sort)(first.values, first.indices, n_numbers, 40);
     for (ptrdiff_t j = 0; j < k; ++j)
-        out[j] = x[first.indices[j] * stride];
+        out[j] = NAME(get)(&x, first.indices[j]);
 }
 
 static void NAME(top_k)(const fl_rows *rows)
@@ -466,7 +463,7 @@ static void NAME(top_k)(const fl_rows *rows)
     /* Few of so many pieces that the threshold is near the k-th number, or of a short row; the same
        on every instruction set, as what is not sorted comes in another order from each way. */
     const int few = k <= FEW && (4 * k <= n / NAME(piece_length)(n) * (LANES / 4) || n * k <= 2048);
-    real buffer[BLOCK], values[BLOCK], places[BLOCK];
+    FL_ALIGNED real buffer[BLOCK], values[BLOCK], places[BLOCK];
     const int width = few ? NAME(tile_width)(n, BLOCK) : 0;
     ptrdiff_t i = 0;
     while (width && i + LEAST_TILE <= rows->n_rows) {

@@ -2,6 +2,8 @@
  * The vocabulary in plain C11, for any CPU: small arrays that a compiler keeps in
  * whatever vector registers there are. The contract is in vocabulary.h.
  */
+#include "../half.h"
+
 #include <float.h>
 #include <math.h>
 #include <stddef.h>
@@ -182,6 +184,24 @@ FL_INLINE f32v f32_eighth(f32v t, const uint32_t *table)
     FL_EACH(FL_WIDTH_F32,
             f32_from_bits(table[f32_bits(t.lane[i]) % 8] + (f32_bits(t.lane[i]) << 20)));
 }
+#define FL_HALF(name)                                                                              \
+    FL_INLINE f32v f32_load_##name(const void *p)                                                  \
+    {                                                                                              \
+        f32v r;                                                                                    \
+        uint16_t half[FL_WIDTH_F32];                                                               \
+        memcpy(half, p, sizeof half);                                                              \
+        FL_EACH(FL_WIDTH_F32, fl_from_##name(half[i]));                                            \
+    }                                                                                              \
+    FL_INLINE void f32_store_##name(void *p, f32v a)                                               \
+    {                                                                                              \
+        uint16_t half[FL_WIDTH_F32];                                                               \
+        for (int i = 0; i < FL_WIDTH_F32; ++i)                                                     \
+            half[i] = fl_to_##name(a.lane[i]);                                                     \
+        memcpy(p, half, sizeof half);                                                              \
+    }
+FL_HALF(f16)
+FL_HALF(bf16)
+
 FL_INLINE f64v f32_half(f32v a, int half)
 {
     f64v r;

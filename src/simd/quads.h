@@ -7,8 +7,8 @@ FL_INLINE __m128 f32_load_quad(const float *p, ptrdiff_t n)
 {
     if (n == 4)
         return _mm_loadu_ps(p);
-    const __m128 two =
-        n >= 2 ? _mm_castpd_ps(_mm_load_sd((const double *)(const void *)p)) : _mm_setzero_ps();
+    const __m128 two = n >= 2 ? _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)p))
+                              : _mm_setzero_ps();
     if (n == 1)
         return _mm_load_ss(p);
     return n == 3 ? _mm_movelh_ps(two, _mm_load_ss(p + 2)) : two;
@@ -20,7 +20,7 @@ FL_INLINE void f32_store_quad(float *p, ptrdiff_t n, __m128 a)
         return;
     }
     if (n >= 2)
-        _mm_store_sd((double *)(void *)p, _mm_castps_pd(a));
+        _mm_storel_epi64((__m128i *)(void *)p, _mm_castps_si128(a));
     if (n == 1)
         _mm_store_ss(p, a);
     if (n == 3)

@@ -24,6 +24,8 @@
  *   v_half(a, h)               lower or upper half of an f32v as float64
  *   v_first(a)                 the first lane of an f64v
  *   v_join(a, b)               two f64v as one f32v, rounded: the way back from v_half
+ *   v_load_f16, v_store_f16    a register of FL_F16 in memory, which is rounded to as half.h says
+ *   v_load_bf16, v_store_bf16  the same of FL_BF16
  *   v_load_rows(p, stride, n, c)   of as many rows as a register has lanes, row i at
  *                              p + i * stride, the first n <= QUAD elements: lane i of c[j] is
  *                              element j; reads no more; the other columns are 0
@@ -67,5 +69,9 @@
 #define v_half(a, h) f32_half(a, h)
 #define v_first(a) f64_first(a)
 #define v_join(a, b) f32_join(a, b)
+#define v_load_f16(p) f32_load_f16(p)
+#define v_store_f16(p, a) f32_store_f16(p, a)
+#define v_load_bf16(p) f32_load_bf16(p)
+#define v_store_bf16(p, a) f32_store_bf16(p, a)
 #define v_load_rows(p, stride, n, c) FL_OVERLOAD_POINTER(load_rows, p)(p, stride, n, c)
 #define v_store_rows(p, stride, n, c) FL_OVERLOAD_POINTER(store_rows, p)(p, stride, n, c)
