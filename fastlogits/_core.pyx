@@ -326,19 +326,60 @@ cdef _describe(k.fl_walk *walk, int op, int compute, cnp.ndarray x, int axis, cn
     """All rows of `x`; `targets`, if any, have its shape, and `out` that or the rows' alone."""
     cdef int d, ndim = cnp.PyArray_NDIM(x)
     cdef bint reduces = out is not None and cnp.PyArray_NDIM(out) < ndim
-    memset(walk, 0, sizeof(k.fl_walk))
-    walk.kernel = _kernels_in(compute).rows[op]
-    walk.rows.temperature = 1
+    _begin(walk, op, compute)
     walk.rows.n_classes = cnp.PyArray_DIM(x, axis) if ndim else 1
     _view(&walk.rows.x, x, axis)
     _view(&walk.rows.out, out, -1 if reduces else axis)
     _view(&walk.rows.targets, targets, axis)
     for d in range(ndim):
-        if d != axis and not k.fl_walk_add(
-            walk, cnp.PyArray_DIM(x, d), _stride(x, d), _stride(out, d - (reduces and axis < d)),
-            _stride(targets, d)
-        ):
-            raise ValueError(f"{ndim} dimensions are too many")
+        if d != axis:
+            _add_rows(walk, cnp.PyArray_DIM(x, d), _stride(x, d),
+                      _stride(out, d - (reduces and axis < d)), _stride(targets, d))
+
+
+cdef _describe_several(k.fl_walk *walk, int op, int compute, cnp.ndarray x, tuple axes,
+                       cnp.ndarray out, bint reduces, k.fl_axes *x_axes, k.fl_axes *out_axes):
+    """The same with a row along several axes, in C order of their indices."""
+    cdef int d, row_dim = 0
+    cdef k.fl_axes unused
+    memset(x_axes, 0, sizeof(k.fl_axes))
+    memset(out_axes, 0, sizeof(k.fl_axes))
+    _begin(walk, op, compute)
+    walk.rows.n_classes = 1
+    for d in range(cnp.PyArray_NDIM(x)):
+        if d in axes:
+            walk.rows.n_classes *= cnp.PyArray_DIM(x, d)
+            k.fl_axes_add(x_axes, cnp.PyArray_DIM(x, d), _stride(x, d))
+            if not reduces:
+                k.fl_axes_add(out_axes, cnp.PyArray_DIM(out, d), _stride(out, d))
+        else:
+            _add_rows(walk, cnp.PyArray_DIM(x, d), _stride(x, d),
+                      _stride(out, row_dim if reduces else d), 0)
+            row_dim += 1
+    _view(&walk.rows.x, x, -1)
+    _view(&walk.rows.out, out, -1)
+    _lay_out(&walk.rows.x, x_axes)
+    _lay_out(&walk.rows.out, out_axes)
+
+
+cdef void _lay_out(k.fl_view *view, k.fl_axes *axes) noexcept:
+    """The classes along `axes`, with one stride where that is all it takes."""
+    if axes.ndim == 1:
+        view.of_class = axes.stride[0]
+    elif axes.ndim > 1:
+        view.axes = axes
+
+
+cdef _begin(k.fl_walk *walk, int op, int compute):
+    memset(walk, 0, sizeof(k.fl_walk))
+    walk.kernel = _kernels_in(compute).rows[op]
+    walk.rows.temperature = 1
+
+
+cdef _add_rows(k.fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,
+               ptrdiff_t targets_stride):
+    if not k.fl_walk_add(walk, length, x_stride, out_stride, targets_stride):
+        raise ValueError("too many dimensions")
 
 
 cdef void _view(k.fl_view *view, cnp.ndarray a, int axis) noexcept:
@@ -362,79 +403,83 @@ cdef _run_rows(int op, int compute, cnp.ndarray x, int axis, cnp.ndarray out, do
     """One kernel over all rows of `x`; `out` has its shape, or that of the rows."""
     cdef k.fl_walk walk
     _describe(&walk, op, compute, x, axis, out, None)
+    _run_into(&walk, out, temperature)
+
+
+cdef _run_several(int op, int compute, cnp.ndarray x, tuple axes, cnp.ndarray out, bint reduces,
+                  double temperature):
+    """The same over rows along several axes."""
+    cdef k.fl_walk walk
+    cdef k.fl_axes x_axes, out_axes
+    _describe_several(&walk, op, compute, x, axes, out, reduces, &x_axes, &out_axes)
+    _run_into(&walk, out, temperature)
+
+
+cdef _run_into(k.fl_walk *walk, cnp.ndarray out, double temperature):
     walk.rows.temperature = temperature
     # With nothing to write there may be more empty rows than could ever be visited.
     if cnp.PyArray_SIZE(out):
-        _run(&walk, k.fl_walk_rows(&walk) * max(walk.rows.n_classes, 1))
+        _run(walk, k.fl_walk_rows(walk) * max(walk.rows.n_classes, 1))
 
 
-cdef tuple _merge_axes(cnp.ndarray a, axis):
-    """`a` with all the axes meant by `axis` made one, the last.
-
-    Returns that array, its shape before the merging, and the order of dimensions it has.
-    """
-    ndim = cnp.PyArray_NDIM(a)
+cdef tuple _several_axes(axis, int ndim):
     try:
-        axes = tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim, "axis")
+        return tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim, "axis")
     except TypeError:
         _refuse_axis(axis, ANY_AXES)
     except OverflowError:
         raise np.exceptions.AxisError(f"axis {axis} is out of bounds for {ndim} axes") from None
-    rest = tuple([d for d in range(ndim) if d not in axes])
-    order = rest + tuple(sorted(axes))
-    moved = (<object>a).transpose(order)
-    n = len(rest)
-    return moved.reshape(moved.shape[:n] + (math.prod(moved.shape[n:]),)), moved.shape, order
 
 
 cdef _normalised(int op, x, axis, temperature, dtype, out):
     """softmax and log_softmax: a result of the input's shape."""
-    cdef cnp.ndarray a, rows, result
+    cdef cnp.ndarray a, result
     cdef _Types types
+    cdef tuple axes
     a = _logits(x, dtype, "x", False, &types)
     cdef double t = _number(temperature, _LEAST, _LARGEST, "temperature", "positive and finite")
     cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a), ANY_AXES)
+    if one_axis == SEVERAL_AXES:
+        axes = _several_axes(axis, cnp.PyArray_NDIM(a))
     if out is not None:
         _check_out(out, a, types.result)
-    if one_axis != SEVERAL_AXES:
-        result = _destination(a, types.result, out, False)
+    result = _destination(a, types.result, out, False)
+    if one_axis == SEVERAL_AXES:
+        _run_several(op, types.compute, a, axes, result, False, t)
+    else:
         _run_rows(op, types.compute, a, one_axis, result, t)
-        return _deliver(result, out)
-    rows, shape, order = _merge_axes(a, axis)
-    result = np.empty((<object>rows).shape, dtype=cnp.PyArray_DescrFromType(types.result))
-    _run_rows(op, types.compute, rows, cnp.PyArray_NDIM(rows) - 1, result, t)
-    return _deliver((<object>result).reshape(shape).transpose(np.argsort(order)), out)
+    return _deliver(result, out)
 
 
 cdef _reduced(int op, x, str argument, axis, bint keepdims, dtype, out):
     """logsumexp and the confidences: one result per row."""
-    cdef cnp.ndarray a, rows, result
+    cdef cnp.ndarray a, result
     cdef _Types types
     a = _logits(x, dtype, argument, True, &types)
     cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a), ANY_AXES)
-    cdef tuple reduced = (one_axis,)
-    rows = a
-    if one_axis == SEVERAL_AXES:
-        rows, _, order = _merge_axes(a, axis)
-        one_axis = cnp.PyArray_NDIM(rows) - 1
-        reduced = order[one_axis:]
-    if out is None and not keepdims:
-        result = _empty_rows(rows, one_axis, types.result)
-        _run_rows(op, types.compute, rows, one_axis, result, 1.0)
+    if out is None and not keepdims and one_axis != SEVERAL_AXES:
+        result = _empty_rows(a, one_axis, types.result)
+        _run_rows(op, types.compute, a, one_axis, result, 1.0)
         return _deliver(result, None)
+    cdef tuple reduced = (one_axis,)
+    if one_axis == SEVERAL_AXES:
+        reduced = _several_axes(axis, cnp.PyArray_NDIM(a))
     cdef tuple shape_of_a = (<object>a).shape
-    shape = tuple([
-        1 if d in reduced else length
-        for d, length in enumerate(shape_of_a) if keepdims or d not in reduced
-    ])
+    rows = tuple([length for d, length in enumerate(shape_of_a) if d not in reduced])
+    shape = rows
+    if keepdims:
+        shape = tuple([1 if d in reduced else length for d, length in enumerate(shape_of_a)])
     if out is None:
-        result = _empty_rows(rows, one_axis, types.result)
+        result = np.empty(rows, dtype=cnp.PyArray_DescrFromType(types.result))
     else:
         _check_out(out, a, types.result, shape)
         # Of a subclass, which may squeeze as it likes, the plain array.
         kept = np.asarray(out).squeeze(reduced) if keepdims and shape else out
         result = _destination(a, types.result, kept, True)
-    _run_rows(op, types.compute, rows, one_axis, result, 1.0)
+    if one_axis == SEVERAL_AXES:
+        _run_several(op, types.compute, a, reduced, result, True, 1.0)
+    else:
+        _run_rows(op, types.compute, a, one_axis, result, 1.0)
     if out is not None and np.may_share_memory(result, out):
         return out
     return _deliver((<object>result).reshape(shape), out)

@@ -24,11 +24,22 @@ cdef extern from "fastlogits.h" nogil:
         FL_U64
         FL_SWAPPED
 
+    enum:
+        FL_MAX_DIMS
+
+    ctypedef struct fl_axes:
+        int ndim
+        ptrdiff_t *shape
+        ptrdiff_t *stride
+
+    int fl_axes_add(fl_axes *axes, ptrdiff_t length, ptrdiff_t stride)
+
     ctypedef struct fl_view:
         void *data
         ptrdiff_t row
         ptrdiff_t of_class "class"
         int format
+        const fl_axes *axes
 
     ctypedef struct fl_rows:
         ptrdiff_t n_rows, n_classes
@@ -44,9 +55,6 @@ cdef extern from "fastlogits.h" nogil:
         int smallest, sorted
 
     ctypedef void fl_kernel(const fl_rows *rows) noexcept
-
-    enum:
-        FL_MAX_DIMS
 
     enum:
         FL_LOGITS
@@ -116,9 +124,8 @@ cdef extern from "fastlogits.h" nogil:
 
     ctypedef struct fl_operand:
         void *data
-        int ndim, format
-
-    int fl_operand_add(fl_operand *operand, ptrdiff_t length, ptrdiff_t stride)
+        int format
+        fl_axes axes
 
     enum:
         FL_PIECE

@@ -24,7 +24,7 @@ cdef _operand(k.fl_pieces *call, int place, cnp.ndarray a):
     operand.data = cnp.PyArray_DATA(a)
     operand.format = _format(a)
     for d in range(cnp.PyArray_NDIM(a)):
-        if not k.fl_operand_add(operand, cnp.PyArray_DIM(a, d), cnp.PyArray_STRIDE(a, d)):
+        if not k.fl_axes_add(&operand.axes, cnp.PyArray_DIM(a, d), cnp.PyArray_STRIDE(a, d)):
             raise ValueError(f"{cnp.PyArray_NDIM(a)} dimensions are too many")
 
 

@@ -321,9 +321,9 @@ def confidence(logits, *, kind="max_prob", axis=-1):
     }
     if not isinstance(kind, str) or kind not in operations:
         raise ValueError(f"kind must be one of {', '.join(operations)}, got {kind!r}")
-    cdef cnp.ndarray merged, a = _array(logits, "logits")
+    cdef cnp.ndarray a = _array(logits, "logits")
+    cdef tuple shape = (<object>a).shape
     if cnp.PyArray_SIZE(a) == 0:
-        merged = _merge_axes(a, axis)[0]
-        _check_classes(a, cnp.PyArray_DIM(merged, cnp.PyArray_NDIM(merged) - 1))
+        _check_classes(a, math.prod([shape[d] for d in _several_axes(axis, len(shape))]))
     result = _reduced(operations[kind], a, "logits", axis, False, None, None)
     return np.negative(result) if kind == "energy" else result

@@ -170,7 +170,9 @@ def _losses(
             rows, targets, reduction="none", ignore_index=ignore_index
         )
         return np.asarray(losses)[counted]
-    log_p = np.asarray(fastlogits.log_softmax(rows, temperature=temperature))
+    # What half precision would round to a few digits.
+    dtype = np.float32 if rows.dtype.itemsize == 2 and rows.dtype.kind in "fV" else None
+    log_p = np.asarray(fastlogits.log_softmax(rows, temperature=temperature, dtype=dtype))
     return -log_p[counted, targets[counted].astype(np.intp)]
 
 

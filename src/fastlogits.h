@@ -41,12 +41,21 @@ enum {
     FL_SWAPPED = 16 /* added to one of them: in the other byte order */
 };
 
+enum { FL_MAX_DIMS = 64 };
+
+/* Elements in C order of their indices, with strides in bytes. */
+typedef struct {
+    int ndim;
+    ptrdiff_t shape[FL_MAX_DIMS], stride[FL_MAX_DIMS];
+} fl_axes;
+
 /* The rows of an array: row i, class j lies at data + i * row + j * class. Strides count bytes, may
    be negative or zero, and need not be multiples of an element's size, nor need the addresses. */
 typedef struct {
     void *data; /* NULL: there is no such array */
     ptrdiff_t row, class;
     int format;
+    const fl_axes *axes; /* NULL, or how the classes of a row lie if that is with no one stride */
 } fl_view;
 
 /* One of the rows. */
@@ -54,6 +63,7 @@ typedef struct {
     char *data;
     ptrdiff_t class;
     int format;
+    const fl_axes *axes;
 } fl_row;
 
 /*
@@ -170,7 +180,6 @@ int fl_default_threads(void);
 void fl_parallel(fl_task *task, void *context, ptrdiff_t n, int n_threads);
 
 /* walk.c */
-enum { FL_MAX_DIMS = 64 };
 
 /*
  * Rows that lie in any number of dimensions: row (i0, i1, ...) begins at
@@ -194,15 +203,11 @@ void fl_walk_run(const fl_walk *walk, int n_threads);
 
 /* pieces.c */
 
-/* Elements in C order of their indices, with strides in bytes. */
 typedef struct {
     void *data; /* NULL: missing */
-    int ndim, format;
-    ptrdiff_t shape[FL_MAX_DIMS], stride[FL_MAX_DIMS];
+    int format;
+    fl_axes axes;
 } fl_operand;
-
-/* Adds a dimension, outermost first, as fl_walk_add. */
-int fl_operand_add(fl_operand *operand, ptrdiff_t length, ptrdiff_t stride);
 
 enum { FL_PIECE = 1024 }; /* elements: six of float64 are 48 KiB of stack */
 
@@ -217,6 +222,18 @@ typedef struct {
 
 /* Returns whether a target is not in [0, 1]. */
 int fl_pieces_run(const fl_pieces *call, int n_threads);
+
+/* axes.c */
+
+/* Adds a dimension, outermost first, as fl_walk_add. */
+int fl_axes_add(fl_axes *axes, ptrdiff_t length, ptrdiff_t stride);
+
+/* Elements [begin, begin + n) of an array, as contiguous numbers of the format `own`, FL_F32 or
+   FL_F64: from the array, or into it. */
+void fl_load_axes(const void *data, const fl_axes *axes, int format, ptrdiff_t begin, ptrdiff_t n,
+                  void *to, int own);
+void fl_store_axes(const void *from, int own, ptrdiff_t begin, ptrdiff_t n, void *data,
+                   const fl_axes *axes, int format);
 
 /* formats.c */
 

@@ -82,7 +82,7 @@ static void NAME(argmax_strip)(const fl_view *x, ptrdiff_t begin, ptrdiff_t n_cl
         const int whole = left == STRIP_CLASSES;
         const real *classes[STRIP_CLASSES];
         for (int d = 0; d < left; ++d) {
-            const fl_row across = {(char *)x->data + (c + d) * x->class, x->row, x->format};
+            const fl_row across = NAME(across)(x, c + d);
             classes[d] = NAME(take)(&across, begin, n, buffer + d * STRIP);
         }
         ptrdiff_t i = 0;
@@ -123,7 +123,7 @@ static void NAME(argmax_tile)(const NAME(tile) *tile, int count, const real *max
             indices[h + i] = (ptrdiff_t)place[i];
         const unsigned with_nan = v_lanes(v_gt(nans, zero));
         const fl_view rows = {(char *)(uintptr_t)from, sizeof *from, PANEL * sizeof *from,
-                              OWN_FORMAT};
+                              OWN_FORMAT, NULL};
         for (int i = 0; with_nan && i < n_rows; ++i)
             if (with_nan >> i & 1) {
                 const fl_row row = NAME(row_of)(&rows, i);
@@ -136,7 +136,7 @@ static void NAME(argmax)(const fl_rows *rows)
 {
     const fl_view *x = &rows->x;
     const ptrdiff_t n = rows->n_classes;
-    if (ABS(x->row) < ABS(x->class) && rows->n_rows >= WIDTH && n <= 1 << 24) {
+    if (!x->axes && ABS(x->row) < ABS(x->class) && rows->n_rows >= WIDTH && n <= 1 << 24) {
         for (ptrdiff_t i = 0; i < rows->n_rows; i += STRIP) {
             const ptrdiff_t width = rows->n_rows - i < STRIP ? rows->n_rows - i : STRIP;
             NAME(argmax_strip)(x, i, n, width, rows->indices + i);

@@ -19,7 +19,7 @@ FL_INLINE int NAME(is_dense)(const void *data, ptrdiff_t stride, int format)
 /* The same of all rows of an array. */
 FL_INLINE int NAME(has_own)(const fl_view *view)
 {
-    return NAME(is_own)(view->data, view->row | view->class, view->format);
+    return !view->axes && NAME(is_own)(view->data, view->row | view->class, view->format);
 }
 
 FL_INLINE int NAME(has_dense)(const fl_view *view)
@@ -109,50 +109,70 @@ static void NAME(store)(const real *from, ptrdiff_t n, char *to, ptrdiff_t strid
 
 FL_INLINE fl_row NAME(row_of)(const fl_view *view, ptrdiff_t i)
 {
-    return (fl_row){(char *)view->data + i * view->row, view->class, view->format};
+    return (fl_row){(char *)view->data + i * view->row, view->class, view->format, view->axes};
 }
 
-/* One class of all rows, which stand in for the classes: of one result for each row. */
-FL_INLINE fl_row NAME(across)(const fl_view *view)
+/* One class of all rows, which stand in for the classes; of arrays whose classes have one stride.
+ */
+FL_INLINE fl_row NAME(across)(const fl_view *view, ptrdiff_t j)
 {
-    return (fl_row){view->data, view->row, view->format};
+    return (fl_row){(char *)view->data + j * view->class, view->row, view->format, NULL};
 }
 
-/* Classes [j, j + n) of a row. */
+FL_INLINE int NAME(is_dense_from)(const fl_row *row, ptrdiff_t j)
+{
+    return !row->axes && NAME(is_dense)(row->data + j * row->class, row->class, row->format);
+}
+
+/* Classes [j, j + n) of a row, to contiguous numbers and back. */
+FL_INLINE void NAME(load_classes)(const fl_row *row, ptrdiff_t j, ptrdiff_t n, real *to)
+{
+    if (row->axes)
+        fl_load_axes(row->data, row->axes, row->format, j, n, to, OWN_FORMAT);
+    else
+        NAME(load)(row->data + j * row->class, row->class, row->format, n, to);
+}
+
+FL_INLINE void NAME(store_classes)(const real *from, const fl_row *row, ptrdiff_t j, ptrdiff_t n)
+{
+    if (row->axes)
+        fl_store_axes(from, OWN_FORMAT, j, n, row->data, row->axes, row->format);
+    else
+        NAME(store)(from, n, row->data + j * row->class, row->class, row->format);
+}
+
+/* The same, read where they lie if they can be. */
 FL_INLINE const real *NAME(take)(const fl_row *row, ptrdiff_t j, ptrdiff_t n, real *buffer)
 {
-    const char *from = row->data + j * row->class;
-    if (NAME(is_dense)(from, row->class, row->format))
-        return (const real *)from;
-    NAME(load)(from, row->class, row->format, n, buffer);
+    if (NAME(is_dense_from)(row, j))
+        return (const real *)(row->data + j * row->class);
+    NAME(load_classes)(row, j, n, buffer);
     return buffer;
 }
 
 /* Where to write them: in place, or to a buffer that `put` then brings there. */
 FL_INLINE real *NAME(place)(const fl_row *row, ptrdiff_t j, real *buffer)
 {
-    char *to = row->data + j * row->class;
-    return NAME(is_dense)(to, row->class, row->format) ? (real *)to : buffer;
+    return NAME(is_dense_from)(row, j) ? (real *)(row->data + j * row->class) : buffer;
 }
 
 FL_INLINE void NAME(put)(const real *from, const fl_row *row, ptrdiff_t j, ptrdiff_t n)
 {
-    char *to = row->data + j * row->class;
-    if ((const char *)from != to)
-        NAME(store)(from, n, to, row->class, row->format);
+    if (!NAME(is_dense_from)(row, j) || (const char *)from != row->data + j * row->class)
+        NAME(store_classes)(from, row, j, n);
 }
 
 /* Class j of a row. */
 FL_INLINE real NAME(get)(const fl_row *row, ptrdiff_t j)
 {
     real value;
-    NAME(load)(row->data + j * row->class, row->class, row->format, 1, &value);
+    NAME(load_classes)(row, j, 1, &value);
     return value;
 }
 
 FL_INLINE void NAME(set)(const fl_row *row, ptrdiff_t j, real value)
 {
-    NAME(store)(&value, 1, row->data + j * row->class, row->class, row->format);
+    NAME(store_classes)(&value, row, j, 1);
 }
 
 static void NAME(fill)(const fl_row *row, ptrdiff_t n, real value)

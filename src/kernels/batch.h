@@ -24,7 +24,8 @@ static int NAME(batch_of)(ptrdiff_t n_classes, ptrdiff_t classes)
    cache line holds one class of many rows. Rows of more than a block do not fit. */
 FL_INLINE int NAME(in_scratch)(const fl_rows *rows)
 {
-    return rows->scratch && rows->n_rows >= PANEL && rows->n_classes <= BLOCK &&
+    const int one_stride = !rows->x.axes && !rows->out.axes && !rows->targets.axes;
+    return rows->scratch && one_stride && rows->n_rows >= PANEL && rows->n_classes <= BLOCK &&
            NAME(tile_width)(rows->n_classes, BLOCK) == 0;
 }
 
@@ -107,6 +108,7 @@ typedef struct {
     NAME(scaling) scaling;
     int batch;       /* rows that are swept together */
     real *buffer;    /* of BLOCK */
+    real *dense;     /* of BLOCK: for the rows of a tile on their way */
     NAME(tile) tile; /* as wide as they get; of width 0: none */
     NAME(tile) soft; /* another, of the soft targets or a copy of the logits, or without data */
     real *spread;    /* NULL, or for the exponentials of a batch of rows of at most BLOCK classes
@@ -124,9 +126,10 @@ FL_INLINE ptrdiff_t NAME(spread_row)(ptrdiff_t n_classes)
 }
 
 /* For a kernel whose second sweep reads `classes` at most of what the first read or wrote. The
-   buffers are of BLOCK; the others may be NULL. */
+   buffers are of BLOCK; soft and spread may be NULL, or spread be dense, as it is of no use to
+   rows in a tile. */
 FL_INLINE NAME(work) NAME(work_of)(const fl_rows *rows, double temperature, ptrdiff_t classes,
-                                   real *buffer, real *soft, real *spread)
+                                   real *buffer, real *dense, real *soft, real *spread)
 {
     real *scratch = NAME(in_scratch)(rows) ? rows->scratch : NULL;
     const ptrdiff_t n = rows->n_classes;
@@ -135,6 +138,7 @@ FL_INLINE NAME(work) NAME(work_of)(const fl_rows *rows, double temperature, ptrd
         .scaling = NAME(scaling_of)(temperature),
         .batch = width ? width : NAME(batch_of)(NAME(spread_row)(n), classes),
         .buffer = buffer,
+        .dense = dense,
         .tile = {scratch ? scratch : buffer, n, width},
         .soft = {scratch && soft ? scratch + SCRATCH_TILE : soft, n, width},
         .spread = scratch && spread ? scratch + SCRATCH_TILE : spread,
@@ -179,8 +183,7 @@ static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
     if (count < LEAST_TILE || tile->width == 0)
         return 0;
     tile->width = soft->width = (count + PANEL - 1) / PANEL * PANEL;
-    FL_ALIGNED real dense[BLOCK];
-    NAME(load_tile)(&rows->x, begin, count, tile, swept->tile_max, dense);
+    NAME(load_tile)(&rows->x, begin, count, tile, swept->tile_max, work->dense);
     if (rows->labels) {
         const real *labels = NAME(labels_of)(rows, begin, tile->width, work->labels);
         swept->labels = labels;
@@ -192,7 +195,7 @@ static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
     if (NAME(target_of)(rows, begin, &target)) {
         FL_ALIGNED real unused[BATCH];
         if (rows->targets.data)
-            NAME(load_tile)(&rows->targets, begin, count, soft, unused, dense);
+            NAME(load_tile)(&rows->targets, begin, count, soft, unused, work->dense);
         NAME(dot_tile)(tile, &target, rows->targets.data ? soft : NULL, swept);
     } else if (rows->loss) {
         for (int b = 0; b < tile->width; b += FL_WIDTH_F64) {

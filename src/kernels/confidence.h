@@ -11,12 +11,13 @@ typedef void NAME(finish)(const fl_rows *rows, ptrdiff_t begin, int count, const
 FL_INLINE void NAME(finish_each)(const fl_rows *rows, NAME(finish) *finish, int keep)
 {
     const ptrdiff_t n = rows->n_classes;
-    FL_ALIGNED real buffer[BLOCK], kept[BLOCK];
+    FL_ALIGNED real buffer[BLOCK], dense[BLOCK], kept[BLOCK];
     real *second = keep ? kept : NULL;
-    NAME(work) work = NAME(work_of)(rows, 1, keep ? BLOCK : PTRDIFF_MAX, buffer, second, second);
+    NAME(work) work =
+        NAME(work_of)(rows, 1, keep ? BLOCK : PTRDIFF_MAX, buffer, dense, second, second);
     work.keep = keep;
     work.out = NULL;
-    const fl_row out = NAME(across)(&rows->out);
+    const fl_row out = NAME(across)(&rows->out, 0);
     real *e = n <= BLOCK ? work.spread : NULL;
     int count;
     for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {

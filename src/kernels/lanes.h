@@ -28,6 +28,7 @@ FL_INLINE int NAME(tile_width)(ptrdiff_t n, ptrdiff_t size)
 }
 
 #define QUAD (16 / (int)sizeof(real))
+#define ABS(stride) ((stride) < 0 ? -(stride) : (stride))
 
 /* Prefetches a cache line's worth of classes, from c on, of WIDTH rows. */
 FL_INLINE void NAME(prefetch_rows)(const real *x, ptrdiff_t row, ptrdiff_t c)
@@ -46,51 +47,92 @@ FL_INLINE ptrdiff_t NAME(rows_ahead)(const NAME(tile) *tile)
 
 /* The same of rows side by side: class c a few classes ahead, where the hardware, which does not
    look beyond a page, may not follow. */
-FL_INLINE void NAME(prefetch_class)(const real *x, ptrdiff_t class, const NAME(tile) *tile,
-                                    ptrdiff_t c)
+FL_INLINE void NAME(prefetch_class)(const fl_view *rows, const NAME(tile) *tile, ptrdiff_t c)
 {
-    enum { LINE = 64 / (int)sizeof(real), CLASSES = 16 };
+    enum { CLASSES = 16 };
+    if (rows->row <= 0 || rows->row > 8)
+        return;
+    const ptrdiff_t width = tile->width * rows->row;
     const ptrdiff_t at = c + CLASSES < tile->n ? c + CLASSES : c + CLASSES - tile->n;
-    const real *ahead = x + at * class + (at < c ? tile->width : 0);
-    for (int h = 0; h < tile->width; h += LINE)
-        FL_PREFETCH(ahead + h);
+    const char *ahead = (const char *)rows->data + at * rows->class + (at < c ? width : 0);
+    for (int b = 0; b < (int)width; b += 64)
+        FL_PREFETCH(ahead + b);
 }
 
-/* Class c of the rows h, ... of which those from `count` on are 0. */
-FL_INLINE vec NAME(load_class)(const real *x, ptrdiff_t row, ptrdiff_t class, int count, int h,
-                               ptrdiff_t c)
+/* As many rows as are in hand, the first of which lies at `first`, from the batch that follows. */
+FL_INLINE void NAME(prefetch_next)(const char *first, const fl_view *view, int count)
 {
-    if (row == 1)
-        return v_load_part(x + c * class + h, count - h, v_set1((real)0));
-    real each[WIDTH];
-    for (int i = 0; i < WIDTH; ++i)
-        each[i] = h + i < count ? x[(h + i) * row + c * class] : 0;
-    return v_load(each);
+    const char *next = first + count * view->row;
+    FL_ROLLED for (ptrdiff_t b = 0; b < count * view->row; b += 64) FL_PREFETCH(next + b);
 }
 
-FL_INLINE void NAME(store_class)(vec y, real *out, ptrdiff_t row, ptrdiff_t class, int count, int h,
-                                 ptrdiff_t c)
+/* Rows [begin, begin + count) of an array, one after another without gaps in `dense`, from where
+   they are ... */
+static void NAME(load_dense)(const fl_view *from, ptrdiff_t begin, int count, ptrdiff_t n,
+                             real *dense)
 {
-    if (row == 1) {
-        v_store_part(out + c * class + h, count - h, y);
+    const fl_row first = NAME(row_of)(from, begin);
+    NAME(prefetch_next)(first.data, from, count);
+    if (!from->axes && from->row == n * from->class) {
+        NAME(load_classes)(&first, 0, count * n, dense);
         return;
     }
-    real each[WIDTH];
-    v_store(each, y);
-    for (int i = 0; i < WIDTH && h + i < count; ++i)
-        out[(h + i) * row + c * class] = each[i];
+    for (int b = 0; b < count; ++b) {
+        const fl_row row = NAME(row_of)(from, begin + b);
+        NAME(load_classes)(&row, 0, n, dense + b * n);
+    }
 }
 
-/* Copies the classes of rows [0, count) of a batch into a tile, and of each row the largest, NaN
-   left out, never -0, into max. The other rows become 0. */
-static void NAME(load_tile)(const real *x, ptrdiff_t row, ptrdiff_t class, int count,
-                            const NAME(tile) *tile, real *max)
+/* ... and back. */
+static void NAME(store_dense)(const real *dense, int count, ptrdiff_t n, const fl_view *to,
+                              ptrdiff_t begin)
+{
+    const fl_row first = NAME(row_of)(to, begin);
+    NAME(prefetch_next)(first.data, to, count);
+    if (!to->axes && to->row == n * to->class) {
+        NAME(store_classes)(dense, &first, 0, count * n);
+        return;
+    }
+    for (int b = 0; b < count; ++b) {
+        const fl_row row = NAME(row_of)(to, begin + b);
+        NAME(store_classes)(dense + b * n, &row, 0, n);
+    }
+}
+
+/* Whether the rows are better brought together one after another than class after class. */
+FL_INLINE int NAME(has_near_classes)(const fl_view *view)
+{
+    return view->axes || ABS(view->class) < ABS(view->row);
+}
+
+/* Rows of a tile in memory, from the first on: where they are or, if these are contiguous numbers
+   of another kind, in `dense`, a buffer of BLOCK. */
+FL_INLINE fl_view NAME(rows_of_tile)(const fl_view *view, ptrdiff_t begin, const NAME(tile) *tile,
+                                     real *dense)
+{
+    const int fits = tile->n * tile->width <= BLOCK;
+    if (fits && NAME(has_near_classes)(view) && !NAME(has_dense)(view))
+        return (fl_view){dense, tile->n * (ptrdiff_t)sizeof(real), sizeof(real), OWN_FORMAT, NULL};
+    fl_view rows = *view;
+    rows.data = (char *)view->data + begin * view->row;
+    return rows;
+}
+
+/* Brings the classes of rows [begin, begin + count) of an array into a tile, and of each row the
+   largest, NaN left out, never -0, into max. The other rows become 0. */
+static void NAME(load_tile)(const fl_view *view, ptrdiff_t begin, int count, const NAME(tile) *tile,
+                            real *max, real *dense)
 {
     const vec zero = v_set1((real)0), least = v_set1((real)-INFINITY);
     const ptrdiff_t n = tile->n, far = NAME(rows_ahead)(tile);
+    const fl_view rows = NAME(rows_of_tile)(view, begin, tile, dense);
+    if (rows.data == dense)
+        NAME(load_dense)(view, begin, count, n, dense);
+    const real *x = NAME(has_dense)(&rows) ? rows.data : NULL;
+    const ptrdiff_t row = rows.row / (ptrdiff_t)sizeof(real);
     int h = 0;
     /* Of 16 bytes of each row at a time, the last of which may overlap those before. */
-    for (; class == 1 && h + WIDTH <= count; h += WIDTH) {
+    for (; x && h + WIDTH <= count; h += WIDTH) {
         const real *from = x + h * row;
         real *to = NAME(panel)(tile, h);
         vec largest = least;
@@ -116,10 +158,13 @@ static void NAME(load_tile)(const real *x, ptrdiff_t row, ptrdiff_t class, int c
     for (; h < tile->width; h += WIDTH)
         v_store(max + h, least);
     for (ptrdiff_t c = 0; first < tile->width && c < n; ++c) {
-        if (row == 1)
-            NAME(prefetch_class)(x, class, tile, c);
+        NAME(prefetch_class)(&rows, tile, c);
+        /* Class c of the rows that are left. */
+        FL_ALIGNED real buffer[BATCH];
+        const fl_row across = NAME(across)(&rows, c);
+        const real *y_ = NAME(take)(&across, first, count - first, buffer);
         for (h = first; h < tile->width; h += WIDTH) {
-            const vec y = NAME(load_class)(x, row, class, count, h, c);
+            const vec y = v_load_part(y_ + (h - first), count - h, zero);
             v_store(NAME(panel)(tile, h) + c * PANEL, y);
             v_store(max + h, v_add(v_max(y, v_load(max + h)), zero));
         }
@@ -130,12 +175,15 @@ static void NAME(load_tile)(const real *x, ptrdiff_t row, ptrdiff_t class, int c
 typedef vec NAME(map)(const void *context, vec x, ptrdiff_t c, int h);
 
 /* The way back, through the map. */
-FL_INLINE void NAME(store_tile)(const NAME(tile) *tile, real *out, ptrdiff_t row, ptrdiff_t class,
-                                int count, NAME(map) *map, const void *context)
+FL_INLINE void NAME(store_tile)(const NAME(tile) *tile, const fl_view *view, ptrdiff_t begin,
+                                int count, NAME(map) *map, const void *context, real *dense)
 {
     const ptrdiff_t n = tile->n, far = NAME(rows_ahead)(tile);
+    const fl_view rows = NAME(rows_of_tile)(view, begin, tile, dense);
+    real *out = NAME(has_dense)(&rows) ? rows.data : NULL;
+    const ptrdiff_t row = rows.row / (ptrdiff_t)sizeof(real);
     int h = 0;
-    for (; class == 1 && h + WIDTH <= count; h += WIDTH) {
+    for (; out && h + WIDTH <= count; h += WIDTH) {
         const real *from = NAME(panel)(tile, h);
         real *to = out + h * row;
         for (ptrdiff_t c = 0; c < n; c += QUAD) {
@@ -154,13 +202,18 @@ FL_INLINE void NAME(store_tile)(const NAME(tile) *tile, real *out, ptrdiff_t row
     }
     const int first = h;
     for (ptrdiff_t c = 0; first < count && c < n; ++c) {
-        if (row == 1)
-            NAME(prefetch_class)(out, class, tile, c);
+        NAME(prefetch_class)(&rows, tile, c);
+        FL_ALIGNED real buffer[BATCH];
+        const fl_row across = NAME(across)(&rows, c);
+        real *to = NAME(place)(&across, first, buffer);
         for (h = first; h < count; h += WIDTH) {
             const vec y = map(context, v_load(NAME(panel)(tile, h) + c * PANEL), c, h);
-            NAME(store_class)(y, out, row, class, count, h, c);
+            v_store_part(to + (h - first), count - h, y);
         }
+        NAME(put)(to, &across, first, count - first);
     }
+    if (rows.data == dense)
+        NAME(store_dense)(dense, count, n, view, begin);
 }
 
 /* Float64 sums of the lanes of one register and, of float64, what is rounded away. */
@@ -293,8 +346,8 @@ FL_INLINE NAME(pair) NAME(exp_term)(void *context, ptrdiff_t c)
 typedef struct {
     int in_tile;           /* whether they are in a tile; then no row is special or huge */
     NAME(tile) tile, soft; /* those of `work`, of this batch */
-    real tile_max[BATCH];  /* of the rows in a tile, the largest logits */
-    double max[BATCH];     /* the fields of `state`, but max less the offset of a huge row */
+    FL_ALIGNED real tile_max[BATCH]; /* of the rows in a tile, the largest logits */
+    double max[BATCH]; /* the fields of `state`, but max less the offset of a huge row */
     double equal[BATCH], rest[BATCH], rest_lo[BATCH], n[BATCH], dot[BATCH], mass[BATCH];
     double offset[BATCH];
     double logit[BATCH]; /* of the label, if a row has one */
@@ -357,7 +410,7 @@ static int NAME(sweep_tile_as)(const NAME(tile) *tile, const NAME(scaling) *scal
 FL_INLINE vec NAME(tile_coefficient)(const NAME(target) *t, const real *soft, ptrdiff_t c)
 {
     if (!soft)
-        return v_set1(NAME(coefficient)(t, c));
+        return v_set1(NAME(coefficient)(t, c, 0));
     const vec a = v_load(soft + c * PANEL);
     if (t->spread == 0 && !t->class_weight)
         return a;

@@ -159,8 +159,8 @@ static void NAME(softmax)(const fl_rows *rows)
     const int dense = NAME(has_dense)(&rows->out);
     FL_ALIGNED real buffer[BLOCK],
         spread[BLOCK]; /* the latter for a batch's exponentials, if not dense */
-    NAME(work) work =
-        NAME(work_of)(rows, rows->temperature, dense ? 4 * BLOCK : BLOCK, buffer, NULL, spread);
+    NAME(work) work = NAME(work_of)(rows, rows->temperature, dense ? 4 * BLOCK : BLOCK, buffer,
+                                    spread, NULL, spread);
     work.keep = 1;
     int count;
     for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
@@ -249,7 +249,8 @@ static void NAME(log_softmax)(const fl_rows *rows)
 {
     const ptrdiff_t n = rows->n_classes;
     FL_ALIGNED real buffer[BLOCK], out_buffer[BLOCK];
-    const NAME(work) work = NAME(work_of)(rows, rows->temperature, 4 * BLOCK, buffer, NULL, NULL);
+    const NAME(work) work =
+        NAME(work_of)(rows, rows->temperature, 4 * BLOCK, buffer, out_buffer, NULL, NULL);
     const NAME(frame) divide = NAME(frame_of)(v_set1((real)0), &work.scaling);
     int count;
     for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
@@ -300,10 +301,11 @@ static void NAME(log_softmax)(const fl_rows *rows)
 
 static void NAME(logsumexp)(const fl_rows *rows)
 {
-    FL_ALIGNED real buffer[BLOCK];
-    NAME(work) work = NAME(work_of)(rows, rows->temperature, PTRDIFF_MAX, buffer, NULL, NULL);
+    FL_ALIGNED real buffer[BLOCK], dense[BLOCK];
+    NAME(work) work =
+        NAME(work_of)(rows, rows->temperature, PTRDIFF_MAX, buffer, dense, NULL, NULL);
     work.out = NULL;
-    const fl_row out = NAME(across)(&rows->out);
+    const fl_row out = NAME(across)(&rows->out, 0);
     int count;
     for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
         count = NAME(count)(rows, i, &work);
