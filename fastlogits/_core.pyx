@@ -373,6 +373,7 @@ cdef void _lay_out(k.fl_view *view, k.fl_axes *axes) noexcept:
 cdef _begin(k.fl_walk *walk, int op, int compute):
     memset(walk, 0, sizeof(k.fl_walk))
     walk.kernel = _kernels_in(compute).rows[op]
+    walk.op = op
     walk.rows.temperature = 1
 
 
@@ -469,18 +470,21 @@ cdef _reduced(int op, x, str argument, axis, bint keepdims, dtype, out):
     shape = rows
     if keepdims:
         shape = tuple([1 if d in reduced else length for d, length in enumerate(shape_of_a)])
+    kept = None
     if out is None:
         result = np.empty(rows, dtype=cnp.PyArray_DescrFromType(types.result))
     else:
         _check_out(out, a, types.result, shape)
         # Of a subclass, which may squeeze as it likes, the plain array.
-        kept = np.asarray(out).squeeze(reduced) if keepdims and shape else out
+        kept = np.asarray(out)
+        if keepdims and shape:
+            kept = kept.squeeze(reduced)
         result = _destination(a, types.result, kept, True)
     if one_axis == SEVERAL_AXES:
         _run_several(op, types.compute, a, reduced, result, True, 1.0)
     else:
         _run_rows(op, types.compute, a, one_axis, result, 1.0)
-    if out is not None and np.may_share_memory(result, out):
+    if out is not None and result is kept:
         return out
     return _deliver((<object>result).reshape(shape), out)
 
@@ -515,8 +519,7 @@ cdef _run_flat(int op, int compute, cnp.ndarray x, cnp.ndarray out):
         _run_rows(op, compute, x, ndim - 1, out, 1.0)
         return
     # Pieces of one long row share the threads evenly; the last one may be shorter.
-    memset(&walk, 0, sizeof(walk))
-    walk.kernel = _kernels_in(compute).rows[op]
+    _begin(&walk, op, compute)
     _view(&walk.rows.x, x, -1)
     _view(&walk.rows.out, out, -1)
     if whole:

@@ -112,6 +112,7 @@ cdef extern from "fastlogits.h" nogil:
     ctypedef struct fl_walk:
         fl_rows rows
         fl_kernel *kernel
+        int op
         int ndim
 
     int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,

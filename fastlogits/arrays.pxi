@@ -91,16 +91,31 @@ cpdef cnp.ndarray _array(x, str argument):
                 f"fill them, for logits with -inf, as in x.filled(-numpy.inf)"
             )
         return np.asarray(x.data)
+    if isinstance(x, np.ndarray):
+        return np.asarray(x)
     _refuse_lazy(x, argument)
     try:
-        if hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray):
-            return _from_dlpack(x, argument)
-        return np.asarray(x)
+        return _as_array(x)
     except (BufferError, RuntimeError, TypeError) as error:
-        # What PyTorch says of a tensor that requires a gradient, or is elsewhere.
+        # What PyTorch says of a tensor that requires a gradient.
         raise TypeError(f"{argument} cannot be read as an array: {error}") from error
     except ValueError as error:
         raise ValueError(f"{argument} cannot be read as an array: {error}") from error
+
+
+cdef cnp.ndarray _as_array(x):
+    if not hasattr(x, "__dlpack__"):
+        return np.asarray(x)
+    _refuse_device(x)
+    try:
+        # Where there are both, the array knows more: of a tensor to be negated, or of nulls.
+        return np.asarray(x) if hasattr(x, "__array__") else np.from_dlpack(x)
+    except (RuntimeError, TypeError):
+        if "bfloat16" not in str(getattr(x, "dtype", "")):
+            raise
+        return _bfloat16_from_dlpack(x)
+    except ValueError as error:
+        raise TypeError(error) from error
 
 
 cdef _refuse_lazy(x, str argument):
@@ -115,23 +130,18 @@ cdef _refuse_lazy(x, str argument):
     raise TypeError(f"{argument} must be computed, got a lazy {type(x).__name__}: call its {how}")
 
 
-cdef enum:
-    DLPACK_CPU = 1
-    DLPACK_BFLOAT = 4
+# DLPack's numbers of the CPU's memory: plain, or pinned for a GPU of either make.
+cdef _CPU_DEVICES = (1, 3, 11)
 
 
-cdef cnp.ndarray _from_dlpack(x, str argument):
-    device = x.__dlpack_device__()[0]
-    if device != DLPACK_CPU:
-        raise TypeError(f"it must be in the memory of the CPU, got device {device}")
+cdef _refuse_device(x):
+    """Of JAX, `__array__` would copy from a GPU."""
     try:
-        return np.from_dlpack(x)
-    except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        if "bfloat16" in str(getattr(x, "dtype", "")):
-            return _bfloat16_from_dlpack(x, argument)
-        if hasattr(x, "__array__"):
-            return np.asarray(x)
-        raise error
+        device = x.__dlpack_device__()
+    except (AttributeError, ValueError) as error:  # of a tensor without memory
+        raise TypeError(error) from error
+    if device[0] not in _CPU_DEVICES:
+        raise TypeError(f"it must be in the memory of the CPU, got device {device}")
 
 
 cdef extern from *:
@@ -154,7 +164,7 @@ cdef extern from *:
         size_t byte_offset
 
 
-cdef cnp.ndarray _bfloat16_from_dlpack(x, str argument):
+cdef cnp.ndarray _bfloat16_from_dlpack(x):
     """NumPy knows the type only from ml_dtypes, and DLPack's name of it not at all."""
     try:
         from ml_dtypes import bfloat16
@@ -293,25 +303,26 @@ cdef void _extent(cnp.ndarray a, ptrdiff_t *low, ptrdiff_t *high) noexcept:
 
 
 cdef cnp.ndarray _destination(cnp.ndarray x, int number, out, bint reduces):
-    """Where the kernels may write: `out` itself, or an array to be copied into it.
+    """Where the kernels may write: `out` as a plain array, or one to be copied into it.
 
     `number` is that of NumPy's type of the result. `reduces` says that `out` has one result per
     row, which must then not lie among the logits at all; else it has the shape of `x`.
     """
-    if cnp.PyArray_CheckExact(out) and (
-        not _may_overlap(x, out) or (not reduces and _is_same_place(x, out))
-    ):
-        return out
-    if reduces:
-        return np.empty(out.shape, dtype=cnp.PyArray_DescrFromType(number))
     cdef cnp.dtype dtype = cnp.PyArray_DescrFromType(number)
+    cdef cnp.ndarray plain
+    if out is not None:
+        plain = out if cnp.PyArray_CheckExact(out) else np.asarray(out)
+        if not _may_overlap(x, plain) or (not reduces and _is_same_place(x, plain)):
+            return plain
+    if reduces:
+        return np.empty((<object>plain).shape, dtype=dtype)
     Py_INCREF(dtype)  # the new array keeps it
     return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, dtype, 0)
 
 
 cdef _cast(cnp.ndarray a, dtype):
     """`a` in another dtype, of which what is beyond the range becomes 0 or infinite in silence."""
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         return (<object>a).astype(dtype, copy=False)
 
 
@@ -319,6 +330,7 @@ cdef _deliver(cnp.ndarray result, out):
     """What the caller gets: `out`, or the result, as a scalar if it has no axes."""
     if out is None:
         return result if cnp.PyArray_NDIM(result) else result[()]
-    if result is not out:
-        np.copyto(out, result)
+    # Of a subclass, which may copy as it likes, the plain array.
+    if result is not out and not _is_same_place(result, out):
+        np.copyto(np.asarray(out), result)
     return out

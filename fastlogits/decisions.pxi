@@ -207,7 +207,8 @@ cdef _above(cnp.ndarray a, double cutoff):
     least = a.dtype.newbyteorder("=").type(cutoff)
     if float(least) > cutoff:
         least = np.nextafter(least, least.dtype.type(-math.inf))
-    return a > least
+    with np.errstate(invalid="ignore"):  # as bfloat16 says of NaN
+        return a > least
 
 
 def predict(logits, *, axis=-1, threshold=None, classes=None):

@@ -67,6 +67,21 @@ typedef struct {
 } fl_row;
 
 /*
+ * One thread's part of a row that several share: classes [begin, end). The first sweep leaves the
+ * state of each of its blocks, the second begins with those of all.
+ */
+typedef struct {
+    ptrdiff_t begin, end; /* multiples of FL_PART, or the end of the row */
+    int first;            /* which sweep it is */
+    void *states;         /* FL_STATE bytes for each of the row's blocks */
+    double *logit;        /* of the label */
+    int *unfit;           /* set where a block has no state of its own; the second sweep is not made
+                             then */
+} fl_part;
+
+enum { FL_PART = 1 << 16, FL_STATE = 64, FL_LEAST_BLOCK = 2048 };
+
+/*
  * A block of rows. A row is one slice along the class axis. `out` is either `x` itself, with the
  * same strides and format, or does not overlap it; where there is one result per row, it has no
  * classes.
@@ -90,7 +105,9 @@ typedef struct {
     ptrdiff_t k;          /* at least 1 */
     int smallest, sorted; /* of top_k: which end comes first; whether the k are in order */
 
-    void *scratch; /* FL_SCRATCH bytes, or NULL where there is no use for it, or no memory */
+    const fl_part *part; /* NULL, or of the one row, of more than a block of classes; kernels that
+                            make no two sweeps of it take none */
+    void *scratch;       /* FL_SCRATCH bytes, or NULL where there is no use for it, or no memory */
 } fl_rows;
 
 typedef void fl_kernel(const fl_rows *rows);
@@ -123,6 +140,7 @@ typedef void fl_piece_kernel(const fl_piece *piece);
 /* The operations on rows. Special values are those of DESIGN: a NaN makes its row NaN and no
    other; all -inf or any +inf as each says. */
 enum {
+    /* These take parts of a row. */
     FL_SOFTMAX,       /* NaN where the largest is -inf or +inf */
     FL_LOG_SOFTMAX,   /* the same */
     FL_LOGSUMEXP,     /* one result per row; +-inf where the largest is */
@@ -130,12 +148,13 @@ enum {
                          into out and the Hessian's diagonal into hess, where they are not NULL;
                          NaN where softmax is */
     FL_ARGMAX,        /* the first NaN, else the first of the largest */
-    FL_TOP_K,         /* the k first into out, which has to be dense and of the kernel's own type,
-                         and indices; NaN last, of equals the lowest index first */
-    FL_MAX_PROB,      /* of softmax; NaN where softmax is, and so the next two */
-    FL_MARGIN,        /* the largest probability less the next */
-    FL_ENTROPY,       /* in nats */
-    FL_SIGMOID,       /* of each element, and so the next two */
+    /* These do not. */
+    FL_TOP_K,    /* the k first into out, which has to be dense and of the kernel's own type,
+                    and indices; NaN last, of equals the lowest index first */
+    FL_MAX_PROB, /* of softmax; NaN where softmax is, and so the next two */
+    FL_MARGIN,   /* the largest probability less the next */
+    FL_ENTROPY,  /* in nats */
+    FL_SIGMOID,  /* of each element, and so the next two */
     FL_LOG_SIGMOID,
     FL_SOFTPLUS,
     FL_OPERATIONS
@@ -188,6 +207,7 @@ void fl_parallel(fl_task *task, void *context, ptrdiff_t n, int n_threads);
 typedef struct {
     fl_rows rows; /* strides along the class axis, and all else that is common to the rows */
     fl_kernel *kernel;
+    int op; /* which kernel it is */
     int ndim;
     /* In bytes; those of out are hess's too. */
     ptrdiff_t shape[FL_MAX_DIMS], x_stride[FL_MAX_DIMS], out_stride[FL_MAX_DIMS];

@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from checks import bits
 
 import fastlogits
 from fastlogits import get_num_threads, num_threads, set_num_threads
@@ -454,3 +455,44 @@ def test_nan_that_another_thread_takes_away_is_in_no_place_that_is_none(axis, cl
     finally:
         over.set()
         thread.join()
+
+
+SHARED = {
+    "plain": (200_000, 1),
+    "with a NaN": (200_000, np.nan),
+    "with an infinity": (200_000, np.inf),
+    "with a huge logit": (200_000, 3e4),
+    "with a part of nothing": (slice(65536, 131072), -np.inf),
+    "of nothing": (slice(None), -np.inf),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("case", SHARED)
+def test_threads_that_share_a_row_change_nothing(case, dtype, isa):
+    """A row of so many classes that two threads have a part of it each."""
+    n = 270_000
+    x = np.random.default_rng(3).normal(0, 3, (1, n)).astype(dtype)
+    place, value = SHARED[case]
+    x[0, place] = value
+    soft = np.zeros_like(x)
+    soft[0, [3, 70_000, n - 1]] = 0.5, 0.25, 0.25
+    everything = {"label_smoothing": 0.25, "z_loss": 0.5, "class_weight": np.arange(n) % 3}
+
+    def results():
+        yield fastlogits.softmax(x)
+        yield fastlogits.log_softmax(x, temperature=1.5)
+        yield fastlogits.logsumexp(x)
+        yield fastlogits.argmax(x)
+        yield fastlogits.cross_entropy(x, [n - 5])
+        for targets, options in (([7], {}), ([n - 5], everything), (soft, {}), ([-100], {})):
+            in_place = x.copy()
+            yield from fastlogits.cross_entropy_value_and_grad(
+                in_place, targets, out=in_place, reduction="sum", **options
+            )
+        yield from fastlogits.softmax_grad_hess(x, [n - 5])
+
+    with num_threads(1):
+        alone = [bits(a) for a in results()]
+    with num_threads(2):
+        assert [bits(a) for a in results()] == alone

@@ -14,19 +14,25 @@ FL_INLINE ptrdiff_t NAME(find)(const real *x, ptrdiff_t n, real value)
     return j;
 }
 
-static ptrdiff_t NAME(argmax_of)(const fl_row *x, ptrdiff_t n, real *buffer)
+/* The largest of some classes, and where it is: the first of equals, or the first NaN. */
+typedef struct {
+    real value;
+    ptrdiff_t place;
+} NAME(best);
+
+static NAME(best) NAME(best_of)(const fl_row *x, ptrdiff_t from, ptrdiff_t to, real *buffer)
 {
     real max = (real)-INFINITY;
-    ptrdiff_t begin = 0; /* of the span with max */
-    for (ptrdiff_t j = 0; j < n; j += BLOCK) {
-        const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
+    ptrdiff_t begin = from; /* of the span with max */
+    for (ptrdiff_t j = from; j < to; j += BLOCK) {
+        const ptrdiff_t length = to - j < BLOCK ? to - j : BLOCK;
         const real *block = NAME(take)(x, j, length, buffer);
         vec tops[BLOCK / FOLD_SPAN], sum = v_set1((real)0);
         const real m = NAME(sweep_max)(block, length, tops, &sum);
         if (v_lanes(v_ne(sum, sum))) {
             const ptrdiff_t at = NAME(find_nan)(block, length);
             if (at < length)
-                return j + at;
+                return (NAME(best)){(real)NAN, j + at};
         }
         if (m > max) {
             max = m;
@@ -38,10 +44,29 @@ static ptrdiff_t NAME(argmax_of)(const fl_row *x, ptrdiff_t n, real *buffer)
         }
     }
     /* No place that is none, should another thread have changed what was found. */
-    if (begin >= n)
-        return n - 1;
-    const ptrdiff_t length = n - begin < FOLD_SPAN ? n - begin : FOLD_SPAN;
-    return begin + NAME(find)(NAME(take)(x, begin, length, buffer), length, max);
+    begin = begin < to ? begin : to - 1;
+    const ptrdiff_t length = to - begin < FOLD_SPAN ? to - begin : FOLD_SPAN;
+    const real *span = NAME(take)(x, begin, length, buffer);
+    return (NAME(best)){max, begin + NAME(find)(span, length, max)};
+}
+
+/* A row that several threads share. */
+static void NAME(argmax_shared)(const fl_rows *rows, real *buffer)
+{
+    const fl_row row = NAME(row_of)(&rows->x, 0);
+    const fl_part *part = rows->part;
+    NAME(best) *found = part->states;
+    for (ptrdiff_t j = part->begin; part->first && j < part->end; j += FL_PART) {
+        const ptrdiff_t end = j + FL_PART < part->end ? j + FL_PART : part->end;
+        found[j / FL_PART] = NAME(best_of)(&row, j, end, buffer);
+    }
+    if (part->first)
+        return;
+    NAME(best) best = found[0];
+    for (ptrdiff_t j = 0; j < rows->n_classes && !isnan(best.value); j += FL_PART)
+        if (isnan(found[j / FL_PART].value) || found[j / FL_PART].value > best.value)
+            best = found[j / FL_PART];
+    rows->indices[0] = best.place;
 }
 
 /* Rows side by side, one for each lane: the state of a strip stays in the L1 cache. */
@@ -144,6 +169,10 @@ static void NAME(argmax)(const fl_rows *rows)
         return;
     }
     FL_ALIGNED real buffer[BLOCK], dense[BLOCK], max[BATCH];
+    if (rows->part) {
+        NAME(argmax_shared)(rows, buffer);
+        return;
+    }
     ptrdiff_t i = 0;
     NAME(tile) tile = {buffer, n, NAME(tile_width)(n, BLOCK)};
     for (; tile.width && i + LEAST_TILE <= rows->n_rows; i += tile.width) {
@@ -158,6 +187,6 @@ static void NAME(argmax)(const fl_rows *rows)
         if (i + 2 < rows->n_rows && NAME(has_dense)(x) && n <= BLOCK)
             for (ptrdiff_t j = 0; j < n; j += 64 / (int)sizeof(real))
                 FL_PREFETCH(ahead.data + j * (ptrdiff_t)sizeof(real));
-        rows->indices[i] = NAME(argmax_of)(&row, n, buffer);
+        rows->indices[i] = NAME(best_of)(&row, 0, n, buffer).place;
     }
 }

@@ -174,9 +174,3 @@ FL_INLINE void NAME(set)(const fl_row *row, ptrdiff_t j, real value)
 {
     NAME(store_classes)(&value, row, j, 1);
 }
-
-static void NAME(fill)(const fl_row *row, ptrdiff_t n, real value)
-{
-    for (ptrdiff_t j = 0; j < n; ++j)
-        NAME(set)(row, j, value);
-}

@@ -37,6 +37,28 @@ FL_INLINE row_state NAME(states)(const NAME(swept) *swept, int b, const NAME(sca
                               v_load(swept->n + b), scaling);
 }
 
+/* The classes of a row that this thread is to write, and whether it is to write anything. */
+FL_INLINE ptrdiff_t NAME(first_class)(const fl_rows *rows)
+{
+    return rows->part ? rows->part->begin : 0;
+}
+
+FL_INLINE ptrdiff_t NAME(end_class)(const fl_rows *rows)
+{
+    return rows->part ? rows->part->end : rows->n_classes;
+}
+
+FL_INLINE int NAME(only_sweeps)(const fl_rows *rows) { return rows->part && rows->part->first; }
+
+/* Sets the classes of row i that this thread is to write. */
+static void NAME(fill_classes)(const fl_rows *rows, const fl_view *view, ptrdiff_t i, real value)
+{
+    const fl_row row = NAME(row_of)(view, i);
+    const ptrdiff_t end = NAME(end_class)(rows);
+    for (ptrdiff_t j = NAME(first_class)(rows); j < end; ++j)
+        NAME(set)(&row, j, value);
+}
+
 /* The scaling of row b. */
 FL_INLINE NAME(scaling)
     NAME(scaling_of_row)(const NAME(swept) *swept, int b, const NAME(scaling) *common)
@@ -245,16 +267,21 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
             ahead.targets = NAME(row_ahead)(&rows->targets, next);
         NAME(state) state = {.max = (real)-INFINITY};
         NAME(scaling) scaling = work->scaling;
-        swept->logit[b] = 0;
         const ptrdiff_t label = NAME(label_of)(rows, i);
         const int ignored = rows->labels && label < 0;
+        const int first = !rows->part || rows->part->first;
         swept->ignored |= ignored;
-        if (!ignored) {
-            if (rows->labels) /* before anything is written: out may be x */
-                swept->logit[b] = (double)NAME(get)(&row, label);
+        swept->logit[b] = first ? 0 : *rows->part->logit;
+        if (rows->labels && !ignored && first) /* before anything is written: out may be x */
+            swept->logit[b] = (double)NAME(get)(&row, label);
+        if (rows->part && first && rows->part->begin == 0)
+            *rows->part->logit = swept->logit[b];
+        if (!ignored && !first) {
+            state = NAME(join_all)(rows->part->states, rows->n_classes, &scaling);
+        } else if (!ignored) {
             NAME(target) target;
             state = NAME(sweep)(&row, rows->n_classes, &scaling, NAME(target_of)(rows, i, &target),
-                                work->buffer, e ? e + b * e_row : NULL, &ahead);
+                                rows->part, work->buffer, e ? e + b * e_row : NULL, &ahead);
         }
         swept->max[b] = (double)(state.max - scaling.offset);
         swept->equal[b] = state.equal;

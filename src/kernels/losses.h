@@ -227,7 +227,6 @@ static void NAME(finish_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
 
 static void NAME(cross_entropy)(const fl_rows *rows)
 {
-    const ptrdiff_t n = rows->n_classes;
     const int gradient = rows->out.data != NULL, dense = NAME(has_dense)(&rows->out);
     FL_ALIGNED real buffer[BLOCK],
         spread[BLOCK]; /* the latter for a batch's exponentials, if not dense */
@@ -244,6 +243,8 @@ static void NAME(cross_entropy)(const fl_rows *rows)
         real *e = gradient ? NAME(place_of_batch)(rows, begin, work.spread, &e_row) : NULL;
         NAME(swept) swept;
         NAME(sweep_batch)(rows, begin, count, &work, e, e_row, &swept);
+        if (NAME(only_sweeps)(rows))
+            return;
         NAME(gradients) gradients;
         for (int h = 0; h < count; h += WIDTH)
             NAME(finish_losses)(rows, begin, h, count, &swept, &work.scaling,
@@ -267,9 +268,9 @@ static void NAME(cross_entropy)(const fl_rows *rows)
                 hess = NAME(row_of)(&rows->hess, i);
             if (NAME(is_ignored)(rows, i) || NAME(is_special)(&swept, b)) {
                 const real value = NAME(is_ignored)(rows, i) ? 0 : (real)NAN;
-                NAME(fill)(&out, n, value);
+                NAME(fill_classes)(rows, &rows->out, i, value);
                 if (hess.data)
-                    NAME(fill)(&hess, n, value);
+                    NAME(fill_classes)(rows, &rows->hess, i, value);
                 continue;
             }
             NAME(target) target;
@@ -278,7 +279,7 @@ static void NAME(cross_entropy)(const fl_rows *rows)
             NAME(finish_row)(rows, begin, b, e ? e + b * e_row : NULL, &swept, &work.scaling,
                              &normaliser, NAME(to_gradient), &by, buffer, spread);
             const ptrdiff_t label = NAME(label_of)(rows, i);
-            if (label >= 0)
+            if (label >= NAME(first_class)(rows) && label < NAME(end_class)(rows))
                 NAME(set)(&out, label, gradients.at_label[b]);
         }
     }

@@ -515,9 +515,35 @@ static int NAME(is_far)(real x, const NAME(scaling) *s)
     return !(exponent <= (real)FRAME_MAX && exponent >= (real)-FRAME_MAX) || isinf(s->inverse);
 }
 
+/* Adds the state of the block that follows. */
+static void NAME(join)(NAME(state) *row, const NAME(state) *part, const NAME(scaling) *scaling)
+{
+    if (part->max != (real)-INFINITY) {
+        NAME(merge)(row, part, scaling);
+        return;
+    }
+    row->dot += part->dot;
+    row->mass += part->mass;
+    if (isnan(part->rest))
+        row->rest = part->rest;
+}
+
+/* The state of a row, of those of its blocks. */
+static NAME(state)
+    NAME(join_all)(const NAME(state) *states, ptrdiff_t n, const NAME(scaling) *scaling)
+{
+    NAME(state) row = {.max = (real)-INFINITY};
+    for (ptrdiff_t j = 0; j < n; j += BLOCK)
+        NAME(join)(&row, states + j / BLOCK, scaling);
+    return row;
+}
+
+_Static_assert(sizeof(NAME(state)) <= FL_STATE && BLOCK >= FL_LEAST_BLOCK, "room for the states");
+
 /*
  * Sweeps a row into its state. `e` is NULL, or the place for the exponentials of a row of at
  * most BLOCK classes, in the row's final frame. `target` is NULL, or that of the row's loss.
+ * `share` is NULL or what is to be swept of the row, by this and other threads.
  *
  * A row is huge if any of its blocks has a largest logit so far out that rint(x log2 e) or
  * the frame would lose bits. Its largest logit m is then found first; either m is not far
@@ -525,13 +551,14 @@ static int NAME(is_far)(real x, const NAME(scaling) *s)
  */
 static NAME(state)
     NAME(sweep)(const fl_row *x, ptrdiff_t n, NAME(scaling) *scaling, const NAME(target) *target,
-                real *buffer, real *e, const NAME(ahead) *next)
+                const fl_part *share, real *buffer, real *e, const NAME(ahead) *next)
 {
     FL_ALIGNED real coefficients[BLOCK];
     const NAME(state) empty = {.max = (real)-INFINITY};
+    const ptrdiff_t end = share ? share->end : n;
     NAME(state) row = empty;
     int huge = 0;
-    for (ptrdiff_t j = 0; j < n; j += BLOCK) {
+    for (ptrdiff_t j = share ? share->begin : 0; j < end; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
         const real *block = NAME(take)(x, j, length, buffer);
         NAME(state) part = empty;
@@ -539,6 +566,11 @@ static NAME(state)
         part.max = NAME(block_max)(block, length, tops);
         if (huge)
             part.max = row.max;
+        if (share && (part.max == (real)INFINITY || NAME(is_far)(part.max, scaling)) &&
+            part.max != (real)-INFINITY) {
+            *share->unfit = 1;
+            return row;
+        }
         if (part.max == (real)INFINITY) {
             row.max = part.max;
             row.rest = NAME(find_nan_in_row)(x, n) < n ? (double)NAN : 0;
@@ -549,13 +581,9 @@ static NAME(state)
             NAME(dot_block)(block, length, a, &part);
         }
         if (part.max == (real)-INFINITY) {
-            row.dot += part.dot;
-            row.mass += part.mass;
             if (NAME(find_nan)(block, length) < length)
-                row.rest = (double)NAN;
-            continue;
-        }
-        if (!huge && NAME(is_far)(part.max, scaling)) {
+                part.rest = (double)NAN;
+        } else if (!huge && NAME(is_far)(part.max, scaling)) {
             huge = 1;
             row = empty;
             for (ptrdiff_t i = 0; i < n; i += BLOCK) {
@@ -570,17 +598,21 @@ static NAME(state)
             }
             j = -BLOCK;
             continue;
+        } else {
+            part.n = (NAME(exponent)(part.max, scaling) + (real)ROUND_MAGIC) - (real)ROUND_MAGIC;
+            if (huge)
+                row.n = part.n;
+            const NAME(frame) frame = NAME(frame_of)(v_set1(part.n), scaling);
+            NAME(ahead) rest = {.x = next->x};
+            if (rest.x.data)
+                rest.x.data = x->data + (j + length) * x->class;
+            NAME(sum_block_as)(block, length, tops, &frame, &part, j + length < n ? &rest : next, e,
+                               scaling->scaled);
         }
-        part.n = (NAME(exponent)(part.max, scaling) + (real)ROUND_MAGIC) - (real)ROUND_MAGIC;
-        if (huge)
-            row.n = part.n;
-        const NAME(frame) frame = NAME(frame_of)(v_set1(part.n), scaling);
-        NAME(ahead) rest = {.x = next->x};
-        if (rest.x.data)
-            rest.x.data = x->data + (j + length) * x->class;
-        NAME(sum_block_as)(block, length, tops, &frame, &part, j + length < n ? &rest : next, e,
-                           scaling->scaled);
-        NAME(merge)(&row, &part, scaling);
+        if (share)
+            ((NAME(state) *)share->states)[j / BLOCK] = part;
+        else
+            NAME(join)(&row, &part, scaling);
     }
     return row;
 }

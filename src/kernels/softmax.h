@@ -135,7 +135,8 @@ FL_INLINE void NAME(finish_row)(const fl_rows *rows, ptrdiff_t begin, int b, rea
     const NAME(scaling) scaling = NAME(scaling_of_row)(swept, b, common);
     const NAME(frame) frame = NAME(frame_of)(v_set1((real)swept->n[b]), &scaling);
     const real max = (real)(swept->max[b] + swept->offset[b]);
-    for (ptrdiff_t j = 0; j < n; j += BLOCK) {
+    const ptrdiff_t end = NAME(end_class)(rows);
+    for (ptrdiff_t j = NAME(first_class)(rows); j < end; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
         const real *from = NAME(take)(&x, j, length, in_buffer);
         real *to = NAME(place)(&out, j, out_buffer);
@@ -155,7 +156,6 @@ static void NAME(leave)(void *context, real *p, ptrdiff_t j, ptrdiff_t n)
 
 static void NAME(softmax)(const fl_rows *rows)
 {
-    const ptrdiff_t n = rows->n_classes;
     const int dense = NAME(has_dense)(&rows->out);
     FL_ALIGNED real buffer[BLOCK],
         spread[BLOCK]; /* the latter for a batch's exponentials, if not dense */
@@ -169,6 +169,8 @@ static void NAME(softmax)(const fl_rows *rows)
         real *e = NAME(place_of_batch)(rows, i, work.spread, &e_row);
         NAME(swept) swept;
         NAME(sweep_batch)(rows, i, count, &work, e, e_row, &swept);
+        if (NAME(only_sweeps)(rows))
+            return;
         NAME(normalisers) normalisers;
         for (int h = 0; h < count; h += WIDTH) {
             pair_f64 inverse[HALVES];
@@ -188,8 +190,7 @@ static void NAME(softmax)(const fl_rows *rows)
         }
         for (int b = 0; b < count; ++b) {
             if (NAME(is_special)(&swept, b)) {
-                const fl_row out = NAME(row_of)(&rows->out, i + b);
-                NAME(fill)(&out, n, (real)NAN);
+                NAME(fill_classes)(rows, &rows->out, i + b, (real)NAN);
                 continue;
             }
             const NAME(normaliser) by = NAME(normaliser_of_row)(&normalisers, b);
@@ -257,6 +258,8 @@ static void NAME(log_softmax)(const fl_rows *rows)
         count = NAME(count)(rows, i, &work);
         NAME(swept) swept;
         NAME(sweep_batch)(rows, i, count, &work, NULL, 0, &swept);
+        if (NAME(only_sweeps)(rows))
+            return;
         FL_ALIGNED real log[BATCH], max[BATCH];
         for (int h = 0; h < count; h += WIDTH) {
             f64v log_[HALVES], max_[HALVES];
@@ -281,11 +284,12 @@ static void NAME(log_softmax)(const fl_rows *rows)
         for (int b = 0; b < count; ++b) {
             const fl_row x = NAME(row_of)(&rows->x, i + b), out = NAME(row_of)(&rows->out, i + b);
             if (NAME(is_special)(&swept, b)) {
-                NAME(fill)(&out, n, (real)NAN);
+                NAME(fill_classes)(rows, &rows->out, i + b, (real)NAN);
                 continue;
             }
             const vec max_v = v_set1(max[b]), log_v = v_set1(log[b]);
-            for (ptrdiff_t j = 0; j < n; j += BLOCK) {
+            const ptrdiff_t end = NAME(end_class)(rows);
+            for (ptrdiff_t j = NAME(first_class)(rows); j < end; j += BLOCK) {
                 const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
                 const real *from = NAME(take)(&x, j, length, buffer);
                 real *to = NAME(place)(&out, j, out_buffer);
@@ -311,6 +315,8 @@ static void NAME(logsumexp)(const fl_rows *rows)
         count = NAME(count)(rows, i, &work);
         NAME(swept) swept;
         NAME(sweep_batch)(rows, i, count, &work, NULL, 0, &swept);
+        if (NAME(only_sweeps)(rows))
+            return;
         double sum[BATCH];
         for (int b = 0; b < count; b += FL_WIDTH_F64) {
             row_state state = NAME(states)(&swept, b, &work.scaling);
