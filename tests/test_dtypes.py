@@ -1375,6 +1375,26 @@ def test_place_beyond_any_32_bit_integer():
     assert fl.argmax(x, axis=None) == place
 
 
+def free_memory():
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    return int(re.search(r"MemAvailable: +(\d+) kB", text)[1]) * 1024
+
+
+@pytest.mark.skipif(free_memory() < 2 * 9e9, reason="less than 18 GB of memory are free")
+def test_array_of_nine_gigabytes():
+    x = np.zeros(HUGE, "f4")
+    x[-1] = 1
+    assert fl.argmax(x) == HUGE - 1
+    assert fl.softmax(x, out=x) is x
+    e = np.exp(reference.WIDE(1))
+    total = HUGE - 1 + e
+    for place, exact in ((0, 1 / total), (2**31, 1 / total), (-1, e / total)):
+        assert ulps(x[place], exact) <= 2
+
+
 KINDS = {
     "Fortran": ("f4", fortran),
     "steps": ("f4", steps),
