@@ -71,7 +71,7 @@ typedef struct {
  * state of each of its blocks, the second begins with those of all.
  */
 typedef struct {
-    ptrdiff_t begin, end; /* multiples of FL_PART, or the end of the row */
+    ptrdiff_t begin, end; /* multiples of 2 FL_LEAST_BLOCK, or the end of the row */
     int first;            /* which sweep it is */
     void *states;         /* FL_STATE bytes for each of the row's blocks */
     double *logit;        /* of the label */
@@ -219,7 +219,23 @@ typedef struct {
 int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,
                 ptrdiff_t targets_stride);
 ptrdiff_t fl_walk_rows(const fl_walk *walk);
+/* As many of the rows from `begin` on, in C order, as follow each other along the last dimension,
+   and no more than `most`. */
+fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most);
 void fl_walk_run(const fl_walk *walk, int n_threads);
+
+/* parts.c: of operations that take parts of a row. */
+
+/* Row i by several threads. Returns 0 where one has to do it alone; nothing is written then. */
+int fl_run_shared(const fl_walk *walk, ptrdiff_t i, int n_threads);
+
+/* Whether the rows lie side by side and are too long for the kernels' tiles. A cache line has a
+   class of several of them, and would be fetched anew for each row if that were swept to its end.
+ */
+int fl_are_tall(const fl_walk *walk);
+
+/* Those in [begin, end). Returns the first that it had no memory for. */
+ptrdiff_t fl_run_tall(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t end);
 
 /* pieces.c */
 

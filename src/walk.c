@@ -4,7 +4,6 @@
  */
 #include "fastlogits.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 
 int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,
@@ -51,9 +50,7 @@ static void *scratch_for(const fl_walk *walk, ptrdiff_t n_rows)
     return beside && walk->rows.n_classes >= 64 && n_rows >= 64 ? malloc(FL_SCRATCH) : NULL;
 }
 
-/* As many of the rows from `begin` on, in C order, as follow each other along the last dimension,
-   and no more than `most`. */
-static fl_rows rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most)
+fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most)
 {
     const int last = walk->ndim - 1;
     const ptrdiff_t length = walk->ndim ? walk->shape[last] : 1;
@@ -100,63 +97,16 @@ static fl_rows rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most)
 static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
 {
     const fl_walk *walk = context;
+    if (fl_are_tall(walk))
+        begin = fl_run_tall(walk, begin, end);
     void *scratch = scratch_for(walk, end - begin);
     while (begin < end) {
-        fl_rows rows = rows_from(walk, begin, end - begin);
+        fl_rows rows = fl_rows_from(walk, begin, end - begin);
         rows.scratch = scratch;
         walk->kernel(&rows);
         begin += rows.n_rows;
     }
     free(scratch);
-}
-
-/* One row that all threads share. */
-typedef struct {
-    const fl_walk *walk;
-    fl_rows row;
-    fl_part part;
-    double logit;
-    atomic_int unfit; /* of any thread */
-} shared;
-
-static void run_part(void *context, ptrdiff_t begin, ptrdiff_t end)
-{
-    shared *all = context;
-    const ptrdiff_t n = all->row.n_classes;
-    int unfit = 0;
-    fl_rows row = all->row;
-    fl_part part = all->part;
-    part.begin = begin * FL_PART;
-    part.end = end * FL_PART < n ? end * FL_PART : n;
-    part.unfit = &unfit;
-    row.part = &part;
-    if (begin > 0) /* one thread's is enough */
-        row.losses = NULL;
-    all->walk->kernel(&row);
-    if (unfit)
-        atomic_store_explicit(&all->unfit, 1, memory_order_relaxed);
-}
-
-/* A row of all its parts. Returns 0 where a thread has to do it alone; nothing is written then. */
-static int run_shared(const fl_walk *walk, ptrdiff_t i, int n_threads)
-{
-    const ptrdiff_t n = walk->rows.n_classes, n_parts = (n + FL_PART - 1) / FL_PART;
-    shared all = {.walk = walk, .row = rows_from(walk, i, 1)};
-    all.part.states = calloc((size_t)(n / FL_LEAST_BLOCK + 1), FL_STATE);
-    all.part.logit = &all.logit;
-    atomic_init(&all.unfit, 0);
-    if (!all.part.states)
-        return 0;
-    all.part.first = 1;
-    fl_parallel(run_part, &all, n_parts, n_threads);
-    const int fits = !atomic_load(&all.unfit);
-    all.part.first = 0;
-    if (fits && all.row.out.data && walk->op != FL_LOGSUMEXP)
-        fl_parallel(run_part, &all, n_parts, n_threads);
-    else if (fits)
-        run_part(&all, 0, n_parts);
-    free(all.part.states);
-    return fits;
 }
 
 /* Rows are shared where there are more threads than rows, and each has parts enough for all. */
@@ -170,7 +120,7 @@ void fl_walk_run(const fl_walk *walk, int n_threads)
         return;
     }
     for (ptrdiff_t i = 0; i < n_rows; ++i)
-        if (!run_shared(walk, i, n_threads))
+        if (!fl_run_shared(walk, i, n_threads))
             run_rows((void *)(uintptr_t)walk, i, i + 1);
 }
 

@@ -351,3 +351,45 @@ def test_out_of_a_subclass_may_squeeze_as_it_likes():
     out = np.zeros((6, 1)).view(Row)
     assert fastlogits.logsumexp(x, keepdims=True, out=out) is out
     np.testing.assert_array_equal(np.asarray(out)[:, 0], fastlogits.logsumexp(x))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("classes", [4097, 12_345])
+def test_tall_rows_side_by_side(classes, dtype, isa):
+    x = np.random.default_rng(6).normal(0, 3, (classes, 37)).astype(dtype)
+    x[4000, 3] = np.nan
+    x[4096, 5] = np.inf
+    x[10, 7] = 3e4
+    x[:, 9] = -3e4
+    x[:4096, 11] = -np.inf
+    x[:, 13] = -np.inf
+    labels = np.random.default_rng(7).integers(0, classes, 37)
+    labels[[1, 3]] = -100
+    soft = np.full_like(x, 1 / 64)
+    soft[: classes - 64] = 0
+    everything = {"label_smoothing": 0.25, "z_loss": 0.5, "class_weight": np.arange(classes) % 3}
+
+    def results(x, soft, axis):
+        yield fastlogits.softmax(x, axis, temperature=1.5)
+        yield fastlogits.log_softmax(x, axis)
+        yield fastlogits.logsumexp(x, axis)
+        for targets, options in ((labels, {}), (labels, everything), (soft, {})):
+            options = {"axis": axis, "reduction": "none", **options}
+            yield fastlogits.cross_entropy(x, targets, **options)
+            in_place = x.copy(order="K")
+            yield from fastlogits.cross_entropy_value_and_grad(
+                in_place, targets, out=in_place, **options
+            )
+
+    beside = results(x, soft, 0)
+    alone = results(np.ascontiguousarray(x.T), np.ascontiguousarray(soft.T), 1)
+    for got, want in zip(beside, alone, strict=True):
+        np.testing.assert_array_equal(got.T, want)
+
+
+def test_tall_rows_along_two_axes_into_another_layout(isa):
+    x = np.random.default_rng(8).normal(0, 3, (100, 60, 37)).astype(np.float32)
+    out = np.empty_like(x, order="F")
+    assert fastlogits.softmax(x, (0, 1), out=out) is out
+    rows = np.ascontiguousarray(x.reshape(-1, 37).T)
+    np.testing.assert_array_equal(out.reshape(-1, 37).T, fastlogits.softmax(rows))

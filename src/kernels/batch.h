@@ -272,10 +272,12 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
         const int first = !rows->part || rows->part->first;
         swept->ignored |= ignored;
         swept->logit[b] = first ? 0 : *rows->part->logit;
-        if (rows->labels && !ignored && first) /* before anything is written: out may be x */
+        if (first && label >= NAME(first_class)(rows) && label < NAME(end_class)(rows)) {
+            /* Before anything is written: out may be x. */
             swept->logit[b] = (double)NAME(get)(&row, label);
-        if (rows->part && first && rows->part->begin == 0)
-            *rows->part->logit = swept->logit[b];
+            if (rows->part)
+                *rows->part->logit = swept->logit[b];
+        }
         if (!ignored && !first) {
             state = NAME(join_all)(rows->part->states, rows->n_classes, &scaling);
         } else if (!ignored) {
