@@ -471,7 +471,7 @@ FL_INLINE row_state NAME(row_state_of)(f64v max, f64v equal, pair_f64 rest, f64v
 }
 
 /* Joins b, the state of the piece that follows, into a. The smaller maximum is rest. */
-static void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling) *scaling)
+FL_INLINE void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling) *scaling)
 {
     const double dot = a->dot + b->dot, mass = a->mass + b->mass;
     if (a->max == (real)-INFINITY) { /* nothing so far, but maybe a NaN, or a target */
@@ -516,7 +516,7 @@ static int NAME(is_far)(real x, const NAME(scaling) *s)
 }
 
 /* Adds the state of the block that follows. */
-static void NAME(join)(NAME(state) *row, const NAME(state) *part, const NAME(scaling) *scaling)
+FL_INLINE void NAME(join)(NAME(state) *row, const NAME(state) *part, const NAME(scaling) *scaling)
 {
     if (part->max != (real)-INFINITY) {
         NAME(merge)(row, part, scaling);
@@ -557,6 +557,7 @@ static NAME(state)
     const NAME(state) empty = {.max = (real)-INFINITY};
     const ptrdiff_t end = share ? share->end : n;
     NAME(state) row = empty;
+    NAME(ahead) later = {.x.data = NULL}; /* what follows of the row */
     int huge = 0;
     for (ptrdiff_t j = share ? share->begin : 0; j < end; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
@@ -603,11 +604,12 @@ static NAME(state)
             if (huge)
                 row.n = part.n;
             const NAME(frame) frame = NAME(frame_of)(v_set1(part.n), scaling);
-            NAME(ahead) rest = {.x = next->x};
-            if (rest.x.data)
-                rest.x.data = x->data + (j + length) * x->class;
-            NAME(sum_block_as)(block, length, tops, &frame, &part, j + length < n ? &rest : next, e,
-                               scaling->scaled);
+            if (j + length < n && next->x.data) {
+                later.x.data = x->data + (j + length) * x->class;
+                later.x.class = x->class;
+            }
+            NAME(sum_block_as)(block, length, tops, &frame, &part, j + length < n ? &later : next,
+                               e, scaling->scaled);
         }
         if (share)
             ((NAME(state) *)share->states)[j / BLOCK] = part;
