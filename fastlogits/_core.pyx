@@ -341,7 +341,6 @@ cdef _describe_several(k.fl_walk *walk, int op, int compute, cnp.ndarray x, tupl
                        cnp.ndarray out, bint reduces, k.fl_axes *x_axes, k.fl_axes *out_axes):
     """The same with a row along several axes, in C order of their indices."""
     cdef int d, row_dim = 0
-    cdef k.fl_axes unused
     memset(x_axes, 0, sizeof(k.fl_axes))
     memset(out_axes, 0, sizeof(k.fl_axes))
     _begin(walk, op, compute)

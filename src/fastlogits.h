@@ -67,8 +67,8 @@ typedef struct {
 } fl_row;
 
 /*
- * One thread's part of a row that several share: classes [begin, end). The first sweep leaves the
- * state of each of its blocks, the second begins with those of all.
+ * A part of a row: classes [begin, end). The first sweep leaves the state of each of its blocks,
+ * the second begins with those of all the row's.
  */
 typedef struct {
     ptrdiff_t begin, end; /* multiples of 2 FL_LEAST_BLOCK, or the end of the row */

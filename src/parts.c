@@ -9,6 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Whether the second sweep has a result for each class, so that it takes parts too. */
+static int has_classes(const fl_walk *walk)
+{
+    return walk->rows.out.data && walk->op != FL_LOGSUMEXP;
+}
+
 /* One row that all threads share. */
 typedef struct {
     const fl_walk *walk;
@@ -49,7 +55,7 @@ int fl_run_shared(const fl_walk *walk, ptrdiff_t i, int n_threads)
     fl_parallel(run_part, &all, n_parts, n_threads);
     const int fits = !atomic_load(&all.unfit);
     all.part.first = 0;
-    if (fits && all.row.out.data && walk->op != FL_LOGSUMEXP)
+    if (fits && has_classes(walk))
         fl_parallel(run_part, &all, n_parts, n_threads);
     else if (fits)
         run_part(&all, 0, n_parts);
@@ -121,9 +127,22 @@ typedef struct {
     char *places; /* TALL_ROWS of TALL_ROW bytes for each of the arrays */
 } tall;
 
-/* Classes [begin, end) of them, which are brought together, and the results back where `first` says
-   that this is the second sweep. */
-static void sweep_tall(tall *all, ptrdiff_t begin, ptrdiff_t end, int first)
+/* Row i of them, of which a sweep takes classes [begin, end). */
+static fl_rows tall_row(tall *all, int i, ptrdiff_t begin, ptrdiff_t end, int first)
+{
+    fl_rows row = fl_rows_from(all->walk, all->begin + i, 1);
+    all->part[i].begin = begin;
+    all->part[i].end = end;
+    all->part[i].first = first;
+    row.part = all->part + i;
+    if (begin > 0)
+        row.losses = NULL;
+    return row;
+}
+
+/* Classes [begin, end) of them, which are brought together and, in the second sweep, their results
+   back. */
+static void sweep_classes(tall *all, ptrdiff_t begin, ptrdiff_t end, int first)
 {
     const fl_rows rows = fl_rows_from(all->walk, all->begin, all->n);
     const fl_view *views[TALL_ARRAYS] = {&rows.x, &rows.targets, &rows.out, &rows.hess};
@@ -134,17 +153,11 @@ static void sweep_tall(tall *all, ptrdiff_t begin, ptrdiff_t end, int first)
             move_tall(views[k], all->n, begin, end, places[k], 1);
     }
     for (int i = 0; i < all->n; ++i) {
-        fl_rows row = fl_rows_from(all->walk, all->begin + i, 1);
+        fl_rows row = tall_row(all, i, begin, end, first);
         fl_view *const own[TALL_ARRAYS] = {&row.x, &row.targets, &row.out, &row.hess};
         for (int k = 0; k < TALL_ARRAYS; ++k)
             if (views[k]->data)
                 *own[k] = tall_view(views[k], places[k], i, begin);
-        all->part[i].begin = begin;
-        all->part[i].end = end;
-        all->part[i].first = first;
-        row.part = all->part + i;
-        if (begin > 0)
-            row.losses = NULL;
         all->walk->kernel(&row);
     }
     for (int k = TALL_OUT; !first && k < TALL_ARRAYS; ++k)
@@ -152,11 +165,27 @@ static void sweep_tall(tall *all, ptrdiff_t begin, ptrdiff_t end, int first)
             move_tall(views[k], all->n, begin, end, places[k], 0);
 }
 
+static void sweep_tall(tall *all, int first)
+{
+    const ptrdiff_t n = all->walk->rows.n_classes;
+    for (ptrdiff_t j = 0; j < n; j += TALL_CLASSES)
+        sweep_classes(all, j, j + TALL_CLASSES < n ? j + TALL_CLASSES : n, first);
+}
+
+/* The second sweep where there is one result for each row. */
+static void finish_tall(tall *all)
+{
+    for (int i = 0; i < all->n; ++i) {
+        const fl_rows row = tall_row(all, i, 0, all->walk->rows.n_classes, 0);
+        all->walk->kernel(&row);
+    }
+}
+
 /* n <= TALL_ROWS rows from `begin` on. Returns 0, with nothing written, if they have to be swept
    one after another. */
 static int run_tall(const fl_walk *walk, ptrdiff_t begin, int n, char *places)
 {
-    const ptrdiff_t n_classes = walk->rows.n_classes, blocks = n_classes / FL_LEAST_BLOCK + 1;
+    const ptrdiff_t blocks = walk->rows.n_classes / FL_LEAST_BLOCK + 1;
     tall all = {.walk = walk, .begin = begin, .n = n, .places = places};
     char *states = calloc((size_t)(n * blocks), FL_STATE);
     if (!states)
@@ -166,19 +195,11 @@ static int run_tall(const fl_walk *walk, ptrdiff_t begin, int n, char *places)
         all.part[i].logit = all.logit + i;
         all.part[i].unfit = &all.unfit;
     }
-    for (int first = 1; first >= 0 && !all.unfit; --first)
-        if (!first && (walk->op == FL_LOGSUMEXP || !walk->rows.out.data))
-            for (int i = 0; i < n; ++i) {
-                fl_rows row = fl_rows_from(walk, begin + i, 1);
-                all.part[i].begin = all.part[i].first = 0;
-                all.part[i].end = n_classes;
-                row.part = all.part + i;
-                walk->kernel(&row);
-            }
-        else
-            for (ptrdiff_t j = 0; j < n_classes; j += TALL_CLASSES)
-                sweep_tall(&all, j, j + TALL_CLASSES < n_classes ? j + TALL_CLASSES : n_classes,
-                           first);
+    sweep_tall(&all, 1);
+    if (!all.unfit && has_classes(walk))
+        sweep_tall(&all, 0);
+    else if (!all.unfit)
+        finish_tall(&all);
     free(states);
     return !all.unfit;
 }

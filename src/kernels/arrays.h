@@ -17,14 +17,10 @@ FL_INLINE int NAME(is_dense)(const void *data, ptrdiff_t stride, int format)
 }
 
 /* The same of all rows of an array. */
-FL_INLINE int NAME(has_own)(const fl_view *view)
-{
-    return !view->axes && NAME(is_own)(view->data, view->row | view->class, view->format);
-}
-
 FL_INLINE int NAME(has_dense)(const fl_view *view)
 {
-    return view->class == sizeof(real) && NAME(has_own)(view);
+    return !view->axes && view->class == sizeof(real) &&
+           NAME(is_own)(view->data, view->row | view->class, view->format);
 }
 
 #if FL_BITS == 32

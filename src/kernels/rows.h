@@ -567,8 +567,9 @@ static NAME(state)
         part.max = NAME(block_max)(block, length, tops);
         if (huge)
             part.max = row.max;
-        if (share && (part.max == (real)INFINITY || NAME(is_far)(part.max, scaling)) &&
-            part.max != (real)-INFINITY) {
+        const int nothing = part.max == (real)-INFINITY;
+        const int far = !nothing && NAME(is_far)(part.max, scaling); /* as +inf is */
+        if (share && far) {
             *share->unfit = 1;
             return row;
         }
@@ -581,10 +582,10 @@ static NAME(state)
             const real *a = NAME(coefficients)(target, j, length, coefficients);
             NAME(dot_block)(block, length, a, &part);
         }
-        if (part.max == (real)-INFINITY) {
+        if (nothing) {
             if (NAME(find_nan)(block, length) < length)
                 part.rest = (double)NAN;
-        } else if (!huge && NAME(is_far)(part.max, scaling)) {
+        } else if (far && !huge) {
             huge = 1;
             row = empty;
             for (ptrdiff_t i = 0; i < n; i += BLOCK) {
