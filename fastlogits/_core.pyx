@@ -33,8 +33,19 @@ cdef extern from "numpy/arrayobject.h":
     cnp.ndarray PyArray_NewCopy(cnp.ndarray, cnp.NPY_ORDER)
     object PyArray_Scalar(void *, cnp.dtype, object)
 
+cdef extern from "Python.h":
+    int PyErr_CheckSignals()  # without `except`: the exception is left set
+
 cnp.import_array()
-k.fl_parallel_init()
+
+
+cdef int _interrupted() noexcept nogil:
+    """Whether a signal's handler, Ctrl-C's for one, raised; its exception is then set."""
+    with gil:
+        return PyErr_CheckSignals() < 0
+
+
+k.fl_parallel_init(_interrupted)
 
 # Where two threads begin to pay: measured on rows of 1000, from 2^13 elements on (4 us) while the
 # team is awake, but from 2^20 on where it has to be woken, which takes 30 us. And a call of fewer
@@ -312,13 +323,16 @@ cdef int _threads_for(ptrdiff_t n_elements) noexcept:
     return _threads() if n_elements >= PARALLEL_ELEMENTS else 1
 
 
-cdef void _run(k.fl_walk *walk, ptrdiff_t n_elements) noexcept:
+cdef int _run(k.fl_walk *walk, ptrdiff_t n_elements) except -1:
+    """Raises what interrupted it."""
+    cdef bint done
     cdef int threads = _threads_for(n_elements)
     if n_elements < KEEP_GIL_ELEMENTS:
-        k.fl_walk_run(walk, threads)
+        done = k.fl_walk_run(walk, threads)
     else:
         with nogil:
-            k.fl_walk_run(walk, threads)
+            done = k.fl_walk_run(walk, threads)
+    return 0 if done else -1
 
 
 cdef _describe(k.fl_walk *walk, int op, int compute, cnp.ndarray x, int axis, cnp.ndarray out,

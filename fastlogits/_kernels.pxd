@@ -105,7 +105,8 @@ cdef extern from "fastlogits.h" nogil:
 
     int fl_tables(const fl_table *const **tables)
 
-    void fl_parallel_init()
+    ctypedef int fl_interrupted() noexcept
+    void fl_parallel_init(fl_interrupted *interrupted)
     int fl_has_openmp()
     int fl_default_threads()
 
@@ -118,7 +119,7 @@ cdef extern from "fastlogits.h" nogil:
     int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,
                     ptrdiff_t targets_stride)
     ptrdiff_t fl_walk_rows(const fl_walk *walk)
-    void fl_walk_run(const fl_walk *walk, int n_threads)
+    bint fl_walk_run(const fl_walk *walk, int n_threads)
     double fl_sum(const double *values, ptrdiff_t n)
     ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
                                 int64_t ignore_index, ptrdiff_t *n_counted)
@@ -139,4 +140,4 @@ cdef extern from "fastlogits.h" nogil:
         double label_smoothing, grad_scale
         double *sums
 
-    int fl_pieces_run(const fl_pieces *call, int n_threads)
+    bint fl_pieces_run(const fl_pieces *call, int n_threads, bint *outside)

@@ -28,16 +28,17 @@ cdef _operand(k.fl_pieces *call, int place, cnp.ndarray a):
             raise ValueError(f"{cnp.PyArray_NDIM(a)} dimensions are too many")
 
 
-cdef bint _run_pieces(k.fl_pieces *call, k.fl_piece_kernel *kernel) noexcept:
-    """Whether a target was not in [0, 1]."""
-    cdef bint outside
+cdef int _run_pieces(k.fl_pieces *call, k.fl_piece_kernel *kernel) except -1:
+    """Whether a target was not in [0, 1]. Raises what interrupted it."""
+    cdef bint done, outside
     cdef int threads = _threads_for(call.n)
     call.kernel = kernel
     if call.n < KEEP_GIL_ELEMENTS:
-        return k.fl_pieces_run(call, threads)
-    with nogil:
-        outside = k.fl_pieces_run(call, threads)
-    return outside
+        done = k.fl_pieces_run(call, threads, &outside)
+    else:
+        with nogil:
+            done = k.fl_pieces_run(call, threads, &outside)
+    return outside if done else -1
 
 
 cdef _refuse_outside_unit(cnp.ndarray targets):

@@ -193,10 +193,16 @@ int fl_tables(const fl_table *const **tables);
 
 /* parallel.c */
 typedef void fl_task(void *context, ptrdiff_t begin, ptrdiff_t end);
-void fl_parallel_init(void);
+/* Whether the call shall end now. Asked by the thread that made it, about every FL_PATIENCE ms. */
+typedef int fl_interrupted(void);
+enum { FL_PATIENCE = 50 };
+/* `interrupted` may be NULL. */
+void fl_parallel_init(fl_interrupted *interrupted);
 int fl_has_openmp(void);
 int fl_default_threads(void);
-void fl_parallel(fl_task *task, void *context, ptrdiff_t n, int n_threads);
+/* The task over [0, n), in steps of `step` or, where those are short, of some times as many.
+   Returns 0 where it was interrupted, with a part of the steps done. */
+int fl_parallel(fl_task *task, void *context, ptrdiff_t n, ptrdiff_t step, int n_threads);
 
 /* walk.c */
 
@@ -214,6 +220,8 @@ typedef struct {
     ptrdiff_t targets_stride[FL_MAX_DIMS];
 } fl_walk;
 
+enum { FL_STEP = 1 << 22 }; /* elements: the least that is done between two looks at the clock */
+
 /* Adds an outer dimension, outermost first; merges it with the one before where the
    strides allow. Returns 0 where there are too many dimensions. */
 int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,
@@ -222,12 +230,18 @@ ptrdiff_t fl_walk_rows(const fl_walk *walk);
 /* As many of the rows from `begin` on, in C order, as follow each other along the last dimension,
    and no more than `most`. */
 fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most);
-void fl_walk_run(const fl_walk *walk, int n_threads);
+/* Returns 0 where it was interrupted; what is written then is of a part of the rows. */
+int fl_walk_run(const fl_walk *walk, int n_threads);
 
 /* parts.c: of operations that take parts of a row. */
 
-/* Row i by several threads. Returns 0 where one has to do it alone; nothing is written then. */
-int fl_run_shared(const fl_walk *walk, ptrdiff_t i, int n_threads);
+/* Row i by several threads, in steps. */
+typedef enum {
+    FL_DONE,
+    FL_UNFIT /* it has to be one step; nothing is written */,
+    FL_STOPPED
+} fl_end;
+fl_end fl_run_shared(const fl_walk *walk, ptrdiff_t i, int n_threads);
 
 /* Whether the rows lie side by side and are too long for the kernels' tiles. A cache line has a
    class of several of them, and would be fetched anew for each row if that were swept to its end.
@@ -256,8 +270,8 @@ typedef struct {
     double *sums; /* one for each piece */
 } fl_pieces;
 
-/* Returns whether a target is not in [0, 1]. */
-int fl_pieces_run(const fl_pieces *call, int n_threads);
+/* Returns 0 where it was interrupted. Sets whether a target is not in [0, 1]. */
+int fl_pieces_run(const fl_pieces *call, int n_threads, int *outside);
 
 /* axes.c */
 

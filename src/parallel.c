@@ -1,6 +1,6 @@
 /*
  * Ranges of rows to threads: the whole team or one thread, nothing between. The only file
- * that knows OpenMP.
+ * that knows OpenMP. A long call goes in steps, between which it can be interrupted.
  *
  * A fork copies the parent's OpenMP runtime without its threads, and the next parallel
  * region of the child would wait for them forever. So a child never enters one.
@@ -10,8 +10,10 @@
 #endif
 #include "fastlogits.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #ifdef __linux__
 #include <sched.h>
@@ -23,6 +25,7 @@
 #include <pthread.h>
 #endif
 
+static fl_interrupted *is_interrupted; /* may be NULL */
 static int forked;        /* whether this process is a fork of one that loaded the library */
 static int quota_threads; /* the cgroup's quota of processors, rounded up; 0: none */
 
@@ -53,8 +56,9 @@ static int read_quota(void)
 }
 #endif
 
-void fl_parallel_init(void)
+void fl_parallel_init(fl_interrupted *interrupted)
 {
+    is_interrupted = interrupted;
 #ifdef __linux__
     quota_threads = read_quota();
 #endif
@@ -100,8 +104,49 @@ int fl_default_threads(void)
 /* More would be of no use, and some runtimes crash where they find no room for the team. */
 #define MAX_THREADS 1024
 
-void fl_parallel(fl_task *task, void *context, ptrdiff_t n, int n_threads)
+typedef struct {
+    fl_task *task;
+    void *context;
+    ptrdiff_t step;
+    atomic_int stopped;
+} steps;
+
+static double milliseconds(void)
 {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+/* One thread's share. Steps are doubled while one takes far less than FL_PATIENCE. */
+static void run_share(steps *all, ptrdiff_t begin, ptrdiff_t end, int asks)
+{
+    ptrdiff_t step = all->step;
+    if (end - begin <= step) {
+        all->task(all->context, begin, end);
+        return;
+    }
+    double before = milliseconds(), asked = before;
+    while (begin < end && !atomic_load_explicit(&all->stopped, memory_order_relaxed)) {
+        const ptrdiff_t next = end - begin < step ? end : begin + step;
+        all->task(all->context, begin, next);
+        begin = next;
+        const double now = milliseconds();
+        if (now - before < FL_PATIENCE / 8.0)
+            step *= 2;
+        before = now;
+        if (asks && is_interrupted && now - asked > FL_PATIENCE) {
+            asked = now;
+            if (is_interrupted())
+                atomic_store_explicit(&all->stopped, 1, memory_order_relaxed);
+        }
+    }
+}
+
+int fl_parallel(fl_task *task, void *context, ptrdiff_t n, ptrdiff_t step, int n_threads)
+{
+    steps all = {.task = task, .context = context, .step = step};
+    atomic_init(&all.stopped, 0);
 #ifdef _OPENMP
     /* Inside somebody else's parallel region the cores are taken already. */
     const int most = n < MAX_THREADS ? (int)n : MAX_THREADS;
@@ -114,12 +159,13 @@ void fl_parallel(fl_task *task, void *context, ptrdiff_t n, int n_threads)
             const ptrdiff_t begin = me * share + (me < more ? me : more);
             const ptrdiff_t end = begin + share + (me < more);
             if (begin < end)
-                task(context, begin, end);
+                run_share(&all, begin, end, me == 0);
         }
-        return;
+        return !atomic_load_explicit(&all.stopped, memory_order_relaxed);
     }
 #else
     (void)n_threads;
 #endif
-    task(context, 0, n);
+    run_share(&all, 0, n, 1);
+    return !atomic_load_explicit(&all.stopped, memory_order_relaxed);
 }

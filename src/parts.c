@@ -42,25 +42,29 @@ static void run_part(void *context, ptrdiff_t begin, ptrdiff_t end)
         atomic_store_explicit(&all->unfit, 1, memory_order_relaxed);
 }
 
-int fl_run_shared(const fl_walk *walk, ptrdiff_t i, int n_threads)
+fl_end fl_run_shared(const fl_walk *walk, ptrdiff_t i, int n_threads)
 {
     const ptrdiff_t n = walk->rows.n_classes, n_parts = (n + FL_PART - 1) / FL_PART;
+    const ptrdiff_t step = FL_STEP / FL_PART;
     shared all = {.walk = walk, .row = fl_rows_from(walk, i, 1)};
     all.part.states = calloc((size_t)(n / FL_LEAST_BLOCK + 1), FL_STATE);
     all.part.logit = &all.logit;
     atomic_init(&all.unfit, 0);
     if (!all.part.states)
-        return 0;
+        return FL_UNFIT;
     all.part.first = 1;
-    fl_parallel(run_part, &all, n_parts, n_threads);
-    const int fits = !atomic_load(&all.unfit);
+    fl_end end = FL_DONE;
+    if (!fl_parallel(run_part, &all, n_parts, step, n_threads))
+        end = FL_STOPPED;
+    else if (atomic_load(&all.unfit))
+        end = FL_UNFIT;
     all.part.first = 0;
-    if (fits && has_classes(walk))
-        fl_parallel(run_part, &all, n_parts, n_threads);
-    else if (fits)
+    if (end == FL_DONE && !has_classes(walk))
         run_part(&all, 0, n_parts);
+    else if (end == FL_DONE && !fl_parallel(run_part, &all, n_parts, step, n_threads))
+        end = FL_STOPPED;
     free(all.part.states);
-    return fits;
+    return end;
 }
 
 int fl_are_tall(const fl_walk *walk)

@@ -60,12 +60,13 @@ static void run_pieces(void *context, ptrdiff_t begin, ptrdiff_t end)
         atomic_store_explicit(&run->outside, 1, memory_order_relaxed);
 }
 
-int fl_pieces_run(const fl_pieces *call, int n_threads)
+int fl_pieces_run(const fl_pieces *call, int n_threads, int *outside)
 {
     const ptrdiff_t n_pieces = (call->n + FL_PIECE - 1) / FL_PIECE;
     struct run run = {.call = call};
     atomic_init(&run.outside, 0);
-    if (n_pieces)
-        fl_parallel(run_pieces, &run, n_pieces, n_threads);
-    return atomic_load(&run.outside);
+    const int done =
+        n_pieces == 0 || fl_parallel(run_pieces, &run, n_pieces, FL_STEP / FL_PIECE, n_threads);
+    *outside = atomic_load(&run.outside);
+    return done;
 }

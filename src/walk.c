@@ -109,19 +109,39 @@ static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
     free(scratch);
 }
 
-/* Rows are shared where there are more threads than rows, and each has parts enough for all. */
-void fl_walk_run(const fl_walk *walk, int n_threads)
+/* Rows of a step, of FL_STEP elements: no fewer than kernels take together, where they do. */
+static ptrdiff_t rows_of_step(const fl_walk *walk)
+{
+    enum { TOGETHER = 128 };
+    const ptrdiff_t n = walk->rows.n_classes, rows = FL_STEP / (n > 0 ? n : 1);
+    if (rows >= TOGETHER || fl_are_tall(walk))
+        return rows < TOGETHER ? TOGETHER : rows - rows % TOGETHER;
+    return rows > 0 ? rows : 1;
+}
+
+/* Whether each row is shared: there are more threads than rows, and parts enough for all, or it is
+   so long that nobody would wait for its end to interrupt it. */
+static int are_shared(const fl_walk *walk, ptrdiff_t n_rows, int n_threads)
+{
+    const ptrdiff_t n = walk->rows.n_classes;
+    return walk->op <= FL_ARGMAX &&
+           ((n_rows < n_threads && n >= 2 * FL_PART * (ptrdiff_t)n_threads) || n >= 16 * FL_STEP);
+}
+
+int fl_walk_run(const fl_walk *walk, int n_threads)
 {
     const ptrdiff_t n_rows = fl_walk_rows(walk);
-    const int share = walk->op <= FL_ARGMAX && n_rows < n_threads &&
-                      walk->rows.n_classes >= 2 * FL_PART * (ptrdiff_t)n_threads;
-    if (!share) {
-        fl_parallel(run_rows, (void *)(uintptr_t)walk, n_rows, n_threads);
-        return;
+    void *context = (void *)(uintptr_t)walk;
+    if (!are_shared(walk, n_rows, n_threads))
+        return fl_parallel(run_rows, context, n_rows, rows_of_step(walk), n_threads);
+    for (ptrdiff_t i = 0; i < n_rows; ++i) {
+        const fl_end end = fl_run_shared(walk, i, n_threads);
+        if (end == FL_STOPPED)
+            return 0;
+        if (end == FL_UNFIT)
+            run_rows(context, i, i + 1);
     }
-    for (ptrdiff_t i = 0; i < n_rows; ++i)
-        if (!fl_run_shared(walk, i, n_threads))
-            run_rows((void *)(uintptr_t)walk, i, i + 1);
+    return 1;
 }
 
 /* Compensated (Neumaier): the error does not grow with the number of additions. */
