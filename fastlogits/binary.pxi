@@ -79,7 +79,8 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
     call.n = cnp.PyArray_SIZE(x)
     call.format = compute
     cdef const k.fl_kernels *kernels = _kernels_in(compute)
-    cdef cnp.ndarray sums = np.empty((call.n + k.FL_PIECE - 1) // k.FL_PIECE, dtype=np.float64)
+    cdef ptrdiff_t n_pieces = call.n // k.FL_PIECE + (call.n % k.FL_PIECE > 0)
+    cdef cnp.ndarray sums = np.empty(n_pieces, dtype=np.float64)
     call.sums = <double *>cnp.PyArray_DATA(sums)
     _operand(&call, k.FL_TARGETS, t)
     # The losses are computed along with their check; what the caller owns is written after it.

@@ -1,14 +1,21 @@
 /*
  * Elements of an array of any number of dimensions, in C order of their indices.
  */
+#include "compiler.h"
 #include "fastlogits.h"
+
+int fl_axes_join(ptrdiff_t outer_stride, ptrdiff_t length, ptrdiff_t stride)
+{
+    ptrdiff_t whole;
+    return !FL_MULTIPLY_OVERFLOWS(length, stride, &whole) && whole == outer_stride;
+}
 
 int fl_axes_add(fl_axes *axes, ptrdiff_t length, ptrdiff_t stride)
 {
     if (length == 1)
         return 1;
     const int last = axes->ndim - 1;
-    if (last >= 0 && axes->stride[last] == length * stride) {
+    if (last >= 0 && fl_axes_join(axes->stride[last], length, stride)) {
         axes->shape[last] *= length;
         axes->stride[last] = stride;
         return 1;

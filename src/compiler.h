@@ -17,6 +17,9 @@
 /* Of memory that is used register by register: none then lies across two cache lines. */
 #define FL_ALIGNED _Alignas(64)
 
+/* a * b into *product; whether that overflows. */
+#define FL_MULTIPLY_OVERFLOWS(a, b, product) __builtin_mul_overflow(a, b, product)
+
 /* How many bits are set. */
 #define FL_POPCOUNT(bits) __builtin_popcount(bits)
 

@@ -275,6 +275,10 @@ int fl_pieces_run(const fl_pieces *call, int n_threads, int *outside);
 
 /* axes.c */
 
+/* Whether one step along a dimension is the whole length of the next one: both are one then. The
+   strides of an empty array may be any numbers. */
+int fl_axes_join(ptrdiff_t outer_stride, ptrdiff_t length, ptrdiff_t stride);
+
 /* Adds a dimension, outermost first, as fl_walk_add. */
 int fl_axes_add(fl_axes *axes, ptrdiff_t length, ptrdiff_t stride);
 

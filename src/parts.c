@@ -44,7 +44,7 @@ static void run_part(void *context, ptrdiff_t begin, ptrdiff_t end)
 
 fl_end fl_run_shared(const fl_walk *walk, ptrdiff_t i, int n_threads)
 {
-    const ptrdiff_t n = walk->rows.n_classes, n_parts = (n + FL_PART - 1) / FL_PART;
+    const ptrdiff_t n = walk->rows.n_classes, n_parts = n / FL_PART + (n % FL_PART > 0);
     const ptrdiff_t step = FL_STEP / FL_PART;
     shared all = {.walk = walk, .row = fl_rows_from(walk, i, 1)};
     all.part.states = calloc((size_t)(n / FL_LEAST_BLOCK + 1), FL_STATE);

@@ -62,7 +62,7 @@ static void run_pieces(void *context, ptrdiff_t begin, ptrdiff_t end)
 
 int fl_pieces_run(const fl_pieces *call, int n_threads, int *outside)
 {
-    const ptrdiff_t n_pieces = (call->n + FL_PIECE - 1) / FL_PIECE;
+    const ptrdiff_t n_pieces = call->n / FL_PIECE + (call->n % FL_PIECE > 0);
     struct run run = {.call = call};
     atomic_init(&run.outside, 0);
     const int done =

@@ -13,9 +13,9 @@ int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t o
         return 1;
     if (walk->ndim > 0) {
         const int last = walk->ndim - 1;
-        if (walk->x_stride[last] == length * x_stride &&
-            walk->out_stride[last] == length * out_stride &&
-            walk->targets_stride[last] == length * targets_stride) {
+        if (fl_axes_join(walk->x_stride[last], length, x_stride) &&
+            fl_axes_join(walk->out_stride[last], length, out_stride) &&
+            fl_axes_join(walk->targets_stride[last], length, targets_stride)) {
             walk->shape[last] *= length;
             walk->x_stride[last] = x_stride;
             walk->out_stride[last] = out_stride;

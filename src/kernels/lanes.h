@@ -21,10 +21,10 @@ FL_INLINE real *NAME(panel)(const NAME(tile) *tile, int h)
 /* How many rows of n classes make a tile of at most `size` elements; 0: not one panel. */
 FL_INLINE int NAME(tile_width)(ptrdiff_t n, ptrdiff_t size)
 {
-    int width = BATCH;
+    int width = n > 0 && n <= size ? BATCH : 0; /* of more, the product could overflow */
     while (width >= PANEL && width * n > size)
         width /= 2;
-    return n > 0 && width >= PANEL ? width : 0;
+    return width >= PANEL ? width : 0;
 }
 
 #define QUAD (16 / (int)sizeof(real))

@@ -462,7 +462,7 @@ static void NAME(top_k)(const fl_rows *rows)
     const ptrdiff_t n = rows->n_classes, k = rows->k;
     /* Few of so many pieces that the threshold is near the k-th number, or of a short row; the same
        on every instruction set, as what is not sorted comes in another order from each way. */
-    const int few = k <= FEW && (4 * k <= n / NAME(piece_length)(n) * (LANES / 4) || n * k <= 2048);
+    const int few = k <= FEW && (4 * k <= n / NAME(piece_length)(n) * (LANES / 4) || n <= 2048 / k);
     FL_ALIGNED real buffer[BLOCK], values[BLOCK], places[BLOCK];
     const int width = few ? NAME(tile_width)(n, BLOCK) : 0;
     ptrdiff_t i = 0;
