@@ -451,9 +451,15 @@ def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     # Only a tuple stands for several axes: a list raises TypeError, as in NumPy's reductions.
-    axes: tuple[int, ...] = normalize_axis_tuple(
-        axis if isinstance(axis, tuple) else (axis,), ndim, "axis"
-    )
+    several = axis if isinstance(axis, tuple) else (axis,)
+    try:
+        axes: tuple[int, ...] = normalize_axis_tuple(several, ndim, "axis")
+    except TypeError:
+        raise TypeError(
+            f"axis must be an integer, a tuple of integers or None, got {axis!r}"
+        ) from None
+    except OverflowError:
+        raise np.exceptions.AxisError(f"axis {axis} is out of bounds for {ndim} axes") from None
     return axes
 
 
