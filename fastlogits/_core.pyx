@@ -265,17 +265,17 @@ cdef _refuse_axis(axis, str expected):
     raise TypeError(f"axis must be {expected}, got {axis!r}")
 
 
-cdef int _one_axis(axis, int ndim, str expected) except -1:
+cdef int _one_axis(axis, cnp.ndarray a, str expected) except -1:
     """The one axis meant, where there must be one."""
     if axis is None or isinstance(axis, tuple):
         _refuse_axis(axis, expected)
-    return _axis_of(axis, ndim, expected)
+    return _axis_of(axis, a, expected)
 
 
-cdef int _axis_of(axis, int ndim, str expected) except? -1:
+cdef int _axis_of(axis, cnp.ndarray a, str expected) except? -1:
     """The one axis meant, or SEVERAL_AXES, which may also be none."""
     if axis is None:
-        return 0 if ndim <= 1 else SEVERAL_AXES
+        return 0 if cnp.PyArray_NDIM(a) <= 1 else SEVERAL_AXES
     if isinstance(axis, tuple):
         return SEVERAL_AXES
     if type(axis) is int:
@@ -285,6 +285,7 @@ cdef int _axis_of(axis, int ndim, str expected) except? -1:
             given = operator.index(axis)
         except TypeError:
             _refuse_axis(axis, expected)
+    cdef int ndim = cnp.PyArray_NDIM(a)  # not before the index is taken, which may run any code
     # NumPy's reductions, too, take a scalar for an array of one axis.
     if ndim == 0 and given in (0, -1):
         return 0
@@ -335,11 +336,22 @@ cdef int _run(k.fl_walk *walk, ptrdiff_t n_elements) except -1:
     return 0 if done else -1
 
 
+cdef _refuse_changed():
+    """Shapes have been checked when kernels are called. But the code of an argument that is no
+    array, or of another thread, may have run since then."""
+    raise RuntimeError("an array changed its shape or dtype during the call")
+
+
 cdef _describe(k.fl_walk *walk, int op, int compute, cnp.ndarray x, int axis, cnp.ndarray out,
                cnp.ndarray targets):
     """All rows of `x`; `targets`, if any, have its shape, and `out` that or the rows' alone."""
     cdef int d, ndim = cnp.PyArray_NDIM(x)
     cdef bint reduces = out is not None and cnp.PyArray_NDIM(out) < ndim
+    if axis >= max(ndim, 1) or not (
+        (out is None or _has_rows_of(out, x, axis if reduces else -1))
+        and (targets is None or _has_rows_of(targets, x, -1))
+    ):
+        _refuse_changed()
     _begin(walk, op, compute)
     walk.rows.n_classes = cnp.PyArray_DIM(x, axis) if ndim else 1
     _view(&walk.rows.x, x, axis)
@@ -357,6 +369,11 @@ cdef _describe_several(k.fl_walk *walk, int op, int compute, cnp.ndarray x, tupl
     cdef int d, row_dim = 0
     memset(x_axes, 0, sizeof(k.fl_axes))
     memset(out_axes, 0, sizeof(k.fl_axes))
+    cdef tuple x_shape = (<object>x).shape
+    if (<object>out).shape != tuple(
+        [length for d, length in enumerate(x_shape) if not (reduces and d in axes)]
+    ):
+        _refuse_changed()
     _begin(walk, op, compute)
     walk.rows.n_classes = 1
     for d in range(cnp.PyArray_NDIM(x)):
@@ -452,7 +469,7 @@ cdef _normalised(int op, x, axis, temperature, dtype, out):
     cdef tuple axes
     a = _logits(x, dtype, "x", False, &types)
     cdef double t = _number(temperature, _LEAST, _LARGEST, "temperature", "positive and finite")
-    cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a), ANY_AXES)
+    cdef int one_axis = _axis_of(axis, a, ANY_AXES)
     if one_axis == SEVERAL_AXES:
         axes = _several_axes(axis, cnp.PyArray_NDIM(a))
     if out is not None:
@@ -470,7 +487,7 @@ cdef _reduced(int op, x, str argument, axis, bint keepdims, dtype, out):
     cdef cnp.ndarray a, result
     cdef _Types types
     a = _logits(x, dtype, argument, True, &types)
-    cdef int one_axis = _axis_of(axis, cnp.PyArray_NDIM(a), ANY_AXES)
+    cdef int one_axis = _axis_of(axis, a, ANY_AXES)
     if out is None and not keepdims and one_axis != SEVERAL_AXES:
         result = _empty_rows(a, one_axis, types.result)
         _run_rows(op, types.compute, a, one_axis, result, 1.0)
@@ -526,6 +543,8 @@ cdef _run_flat(int op, int compute, cnp.ndarray x, cnp.ndarray out):
     cdef int ndim = cnp.PyArray_NDIM(x)
     cdef ptrdiff_t x_size = cnp.PyArray_ITEMSIZE(x), out_size = cnp.PyArray_ITEMSIZE(out)
     cdef ptrdiff_t piece = 4096, n = cnp.PyArray_SIZE(x), whole = n - n % piece
+    if not _has_rows_of(out, x, -1):
+        _refuse_changed()
     if n == 0:
         return
     if ndim > 0 and not (cnp.PyArray_IS_C_CONTIGUOUS(x) and cnp.PyArray_IS_C_CONTIGUOUS(out)):

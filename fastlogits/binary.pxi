@@ -21,6 +21,8 @@ cdef cnp.ndarray _broadcast_weights(weights, cnp.ndarray x, str argument, int co
 cdef _operand(k.fl_pieces *call, int place, cnp.ndarray a):
     cdef int d
     cdef k.fl_operand *operand = &call.operands[place]
+    if cnp.PyArray_SIZE(a) != call.n:
+        _refuse_changed()
     operand.data = cnp.PyArray_DATA(a)
     operand.format = _format(a)
     for d in range(cnp.PyArray_NDIM(a)):

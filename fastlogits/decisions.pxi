@@ -14,7 +14,7 @@ cdef tuple _with_one_axis(cnp.ndarray a, axis):
     """`a` with at least one dimension, flat where `axis` is None, and the one axis meant."""
     if axis is None:
         return (<object>a).reshape(-1), 0
-    cdef int one_axis = _one_axis(axis, cnp.PyArray_NDIM(a), "an integer or None")
+    cdef int one_axis = _one_axis(axis, a, "an integer or None")
     return (a if cnp.PyArray_NDIM(a) else (<object>a).reshape(1)), one_axis
 
 
@@ -173,15 +173,18 @@ cdef tuple _top_k(cnp.ndarray a, ptrdiff_t count, int axis, bint smallest, bint 
     cdef tuple a_shape = (<object>a).shape
     cdef tuple shape = a_shape[:axis] + a_shape[axis + 1:] + (count,)
     indices = np.empty(shape, dtype=np.intp)
-    values = _last_axis_to(np.empty(shape, dtype=_computed(compute)), axis)
+    values = np.empty(shape, dtype=_computed(compute))
     if cnp.PyArray_SIZE(values):
-        _describe(&walk, k.FL_TOP_K, compute, a, axis, values, None)
+        _describe(&walk, k.FL_TOP_K, compute, a, axis, values[..., 0], None)
+        if count > walk.rows.n_classes:
+            _refuse_changed()
         walk.rows.indices = <ptrdiff_t *>cnp.PyArray_DATA(indices)
         walk.rows.k = count
         walk.rows.smallest = smallest
         walk.rows.sorted = in_order
         _run(&walk, cnp.PyArray_SIZE(a))
-    return _cast(values, a.dtype.newbyteorder("=")), _last_axis_to(indices, axis)
+    values = _cast(_last_axis_to(values, axis), a.dtype.newbyteorder("="))
+    return values, _last_axis_to(indices, axis)
 
 
 cdef _labelled(places, classes, ptrdiff_t n_classes):

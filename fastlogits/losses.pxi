@@ -113,7 +113,7 @@ cdef int _class_axis(cnp.ndarray x, axis) except -1:
     cdef int ndim = cnp.PyArray_NDIM(x)
     if ndim == 0:
         raise ValueError("logits must have at least one dimension, got 0")
-    cdef int class_axis = _one_axis(axis, ndim, "an integer")
+    cdef int class_axis = _one_axis(axis, x, "an integer")
     if cnp.PyArray_DIM(x, class_axis) == 0:
         raise ValueError(
             f"logits must have at least one class, got shape {(<object>x).shape} "
@@ -134,6 +134,20 @@ cdef _ignored_label(ignore_index):
     if not -(2**63) <= ignored < 2**63:
         raise ValueError(f"ignore_index must fit 64 bits with a sign, got {ignored}")
     return ignored
+
+
+cdef _check_rows(k.fl_walk *walk, ptrdiff_t n_classes, cnp.ndarray labels, cnp.ndarray of_class,
+                 cnp.ndarray of_row, cnp.ndarray losses):
+    """That the arrays that may be missing still have a number for each row, or class, to come."""
+    cdef ptrdiff_t n_rows = k.fl_walk_rows(walk)
+    if (
+        walk.rows.n_classes != n_classes
+        or (labels is not None and cnp.PyArray_SIZE(labels) != n_rows)
+        or (of_class is not None and cnp.PyArray_SIZE(of_class) != n_classes)
+        or (of_row is not None and cnp.PyArray_SIZE(of_row) != n_rows)
+        or (losses is not None and cnp.PyArray_SIZE(losses) != n_rows)
+    ):
+        _refuse_changed()
 
 
 cdef _check_soft_targets(cnp.ndarray given, cnp.ndarray x):
@@ -235,6 +249,7 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
             labels = PyArray_NewCopy(labels, cnp.NPY_CORDER)
     cdef k.fl_walk walk
     _describe(&walk, k.FL_CROSS_ENTROPY, types.compute, x, class_axis, gradient, soft)
+    _check_rows(&walk, n_classes, labels, of_class, of_row, losses)
     walk.rows.loss = &loss
     if labels is not None:
         walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(labels)
@@ -447,6 +462,7 @@ def softmax_grad_hess(logits, labels, *, sample_weight=None, hess_scale=1.0):
     hess = _destination(x, types.result, None, False)
     cdef k.fl_walk walk
     _describe(&walk, k.FL_CROSS_ENTROPY, types.compute, x, class_axis, grad, None)
+    _check_rows(&walk, x_shape[class_axis], targets, None, of_row, None)
     walk.rows.loss = &loss
     _view(&walk.rows.hess, hess, class_axis)
     walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(targets)
