@@ -457,6 +457,140 @@ def test_nan_that_another_thread_takes_away_is_in_no_place_that_is_none(axis, cl
         thread.join()
 
 
+@pytest.mark.parametrize("isa", fastlogits.available_isas())
+def test_numbers_that_another_thread_changes_lead_nowhere(isa):
+    """Logits, soft targets, weights: the places that come out are places, and nothing crashes."""
+    run = python(
+        """
+        import itertools
+        import threading
+        import numpy as np
+        import fastlogits as fl
+
+        x = np.zeros((3000, 300), np.float32)
+        soft, of_classes, of_rows = np.zeros_like(x), np.ones(300), np.ones(3000)
+        labels = np.zeros(3000, int)
+        over = threading.Event()
+
+        def change():
+            numbers = itertools.cycle((np.nan, np.inf, -np.inf, 1.0, 3e38, -1.0, 0.0))
+            while not over.is_set():
+                for a, place in ((x, 0), (x, 1), (soft, 2), (of_classes, 3), (of_rows, 4)):
+                    a[..., place::7] = next(numbers)
+
+        def loss(targets, **options):
+            try:
+                fl.cross_entropy_value_and_grad(x, targets, label_smoothing=0.1, **options)
+            except ValueError:
+                pass  # of a weight that was seen to be wrong
+
+        def binary():
+            try:
+                fl.binary_cross_entropy_with_logits_value_and_grad(x, soft, pos_weight=of_classes)
+            except ValueError:
+                pass
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        for _ in range(2):
+            for a in (x, np.asfortranarray(x), x.T):
+                for k in (1, 5, 150, 300):
+                    for mode in ("largest", "smallest"):
+                        indices = fl.top_k(a, k, mode=mode)[1]
+                        assert 0 <= indices.min() and indices.max() < a.shape[1]
+                assert fl.argmax(a).max() < a.shape[1]
+                assert 0 <= fl.argmax(a, axis=None) < a.size
+                for kind in ("max_prob", "margin", "entropy"):
+                    fl.confidence(a, kind=kind)
+            loss(labels, class_weight=of_classes, sample_weight=of_rows)
+            loss(soft, class_weight=of_classes, sample_weight=of_rows)
+            binary()
+        over.set()
+        thread.join()
+        print("done")
+        """,
+        FASTLOGITS_ISA=isa,
+    )
+    assert run.returncode == 0, f"exit status {run.returncode}: {run.stderr}"
+    assert run.stdout == "done\n", run.stderr
+
+
+def test_arrays_that_change_their_shape_or_dtype_lead_nowhere():
+    """As another thread could do it whenever Python code runs, here the code of an argument."""
+    run = python(
+        """
+        import numpy as np
+        import fastlogits as fl
+
+        N = 1_000_000
+
+        class Changing:
+            def __init__(self, value):
+                self.value = value
+
+            def __index__(self):
+                change()
+                return self.value
+
+            def __array__(self, dtype=None, copy=None):
+                change()
+                return np.asarray(self.value)
+
+        def reshape():
+            x.shape = N, 3
+
+        def flatten():
+            x.shape = 3 * N
+
+        def narrow():
+            x.dtype = np.int8
+
+        def widen():
+            x.dtype = np.complex128
+
+        def retype_labels():
+            labels.dtype = np.int8
+
+        ones, soft = np.ones(N), np.full((3, N), 0.5)
+        calls = [
+            lambda: fl.softmax(x, Changing(1)),
+            lambda: fl.softmax(x, (Changing(0), 1)),
+            lambda: fl.logsumexp(x, Changing(1)),
+            lambda: fl.logsumexp(x, (1, Changing(0)), keepdims=True),
+            lambda: fl.argmax(x, Changing(1)),
+            lambda: fl.top_k(x, Changing(2)),
+            lambda: fl.top_k(x, 2, axis=Changing(1)),
+            lambda: fl.confidence(x, axis=Changing(1)),
+            lambda: fl.cross_entropy(x, Changing([0, 1, 2])),
+            lambda: fl.cross_entropy(x, Changing(soft)),
+            lambda: fl.cross_entropy(x, labels, axis=Changing(1)),
+            lambda: fl.cross_entropy(x, labels, class_weight=Changing(ones)),
+            lambda: fl.cross_entropy(x, soft, sample_weight=Changing(np.ones(3))),
+            lambda: fl.cross_entropy_value_and_grad(x, labels, sample_weight=Changing(np.ones(3))),
+            lambda: fl.softmax_grad_hess(x, Changing([0, 1, 2])),
+            lambda: fl.softmax_grad_hess(x, labels, sample_weight=Changing(np.ones(3))),
+            lambda: fl.binary_cross_entropy_with_logits(x, Changing(soft)),
+            lambda: fl.binary_cross_entropy_with_logits_value_and_grad(
+                x, soft, pos_weight=Changing(ones)
+            ),
+        ]
+        allowed = (IndexError, RuntimeError, TypeError, ValueError)
+        for change in (reshape, flatten, narrow, widen, retype_labels):
+            for i, call in enumerate(calls):
+                x, labels = np.zeros((3, N)), np.zeros(3, int)
+                print(change.__name__, i, flush=True)
+                try:
+                    call()
+                except allowed:
+                    pass
+        print("done")
+        """
+    )
+    last = run.stdout.splitlines()[-1:]
+    assert run.returncode == 0, f"exit status {run.returncode} in {last}: {run.stderr}"
+    assert last == ["done"], run.stderr
+
+
 SHARED = {
     "plain": (200_000, 1),
     "with a NaN": (200_000, np.nan),
