@@ -58,11 +58,15 @@ cdef enum:
 # Instruction sets and threads
 # ---------------------------------------------------------------------------------------
 
+# What may change after the import is atomic: a free-threaded interpreter has no lock around it.
+cdef extern from "<stdatomic.h>":
+    ctypedef int atomic_int
+
 cdef const k.fl_table *const *_tables
 cdef int _n_tables = k.fl_tables(&_tables)
-cdef const k.fl_table *_table = _tables[0]
+cdef atomic_int _table = 0  # which of them is in use
 cdef int _environment_threads = 0  # FASTLOGITS_NUM_THREADS; 0: not set
-cdef int _n_threads = 0  # what set_num_threads set; 0: the default rule
+cdef atomic_int _n_threads = 0  # what set_num_threads set; 0: the default rule
 
 
 def available_isas():
@@ -96,16 +100,16 @@ def get_isa():
     >>> fastlogits.get_isa() in fastlogits.available_isas()
     True
     """
-    return _table.name.decode()
+    return _tables[_table].name.decode()
 
 
-cdef const k.fl_table *_find_table(name, str argument) except NULL:
+cdef int _find_table(name, str argument) except -1:
     if not isinstance(name, str):
         raise TypeError(f"{argument} must be a string, got {type(name).__name__}")
     cdef int i
     for i in range(_n_tables):
         if _tables[i].name.decode() == name:
-            return _tables[i]
+            return i
     raise ValueError(
         f"{argument} must be one of {', '.join(available_isas())} on this machine, got {name!r}"
     )
@@ -164,8 +168,9 @@ def get_num_threads():
 cdef int _threads() noexcept:
     if not k.fl_has_openmp():
         return 1
-    if _n_threads > 0:
-        return _n_threads
+    cdef int set_by_user = _n_threads
+    if set_by_user > 0:
+        return set_by_user
     return _environment_threads if _environment_threads > 0 else k.fl_default_threads()
 
 
@@ -210,7 +215,8 @@ def set_num_threads(n):
 
 def _set_threads():
     """What `set_num_threads` set; None under the default rule."""
-    return _n_threads or None
+    cdef int set_by_user = _n_threads
+    return set_by_user or None
 
 
 cdef int _threads_in_environment(str name) except -1:
@@ -317,7 +323,8 @@ cdef double _number(value, double least, double most, str argument, str expected
 # ---------------------------------------------------------------------------------------
 
 cdef const k.fl_kernels *_kernels_in(int compute) noexcept:
-    return &_table.f32 if compute == k.FL_F32 else &_table.f64
+    cdef const k.fl_table *table = _tables[_table]
+    return &table.f32 if compute == k.FL_F32 else &table.f64
 
 
 cdef int _threads_for(ptrdiff_t n_elements) noexcept:
@@ -842,7 +849,7 @@ def _probe(isa, op, a, b, c):
     """One operation on one group of virtual lanes: 32 of float32 or 16 of float64."""
     cdef cnp.ndarray x = np.ascontiguousarray(a), y = np.ascontiguousarray(b)
     cdef cnp.ndarray z = np.ascontiguousarray(c), out = np.empty_like(x)
-    cdef const k.fl_probe *probe = _find_table(isa, "isa").probes
+    cdef const k.fl_probe *probe = _tables[_find_table(isa, "isa")].probes
     lanes = {np.dtype(np.float32): k.FL_LANES_F32, np.dtype(np.float64): k.FL_LANES_F64}
     for array in (x, y, z):
         if array.dtype != x.dtype or (<object>array).shape != (lanes.get(x.dtype),):

@@ -5,15 +5,16 @@
 # What numbers an array holds
 # ---------------------------------------------------------------------------------------
 
-cdef int _bfloat16_number = -1  # NumPy's number for the type of ml_dtypes; -1: not seen so far
+cdef atomic_int _bfloat16_number = -1  # NumPy's number of ml_dtypes' type; -1: not seen so far
 
 
 cdef int _number_of_bfloat16() noexcept:
     global _bfloat16_number
     if _bfloat16_number < 0:
-        ml_dtypes = sys.modules.get("ml_dtypes")
-        if ml_dtypes is not None:
-            _bfloat16_number = np.dtype(ml_dtypes.bfloat16).num
+        # Another thread may be in the middle of its import.
+        bfloat16 = getattr(sys.modules.get("ml_dtypes"), "bfloat16", None)
+        if bfloat16 is not None:
+            _bfloat16_number = np.dtype(bfloat16).num
     return _bfloat16_number
 
 
