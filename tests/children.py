@@ -1,36 +1,44 @@
-"""Cases that run in a child process: a crash is a failure that names its case, not the end of all.
-
-A test module with such cases is also a script, which the child runs.
-"""
+"""Code in an interpreter of its own: what would disturb other tests, or might never end."""
 
 import os
+import signal
 import subprocess
 import sys
+import textwrap
 
-DONE, WRONG = "done", "WRONG"
+import pytest
 
-
-def run(cases):
-    """In the child: `cases` are names and functions that return what is wrong, or nothing."""
-    for name, case in cases:
-        print(name, flush=True)  # first: the last one named is to blame for a crash
-        problem = case()
-        if problem:
-            print(WRONG, name, "->", " ".join(str(problem).split()))
-    print(DONE)
+HERE = os.path.dirname(__file__)
+# Set for a child only where its test says so.
+VARIABLES = ("FASTLOGITS_ISA", "FASTLOGITS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
-def problems(script, *arguments, timeout=300, **environment):
-    """In the parent: what the cases of a script found wrong."""
-    child = subprocess.run(
-        [sys.executable, script, *arguments],
-        env=os.environ | environment,
-        capture_output=True,
+def python(code, *, timeout=120, under=(), **environment):
+    """How an interpreter ended that ran `code`, which can import what lies beside the tests.
+
+    `under`: a command that runs a command. Past the time it is killed with all its children.
+    """
+    env = {k: v for k, v in os.environ.items() if k not in VARIABLES}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [HERE, env.get("PYTHONPATH")]))
+    child = subprocess.Popen(
+        [*under, sys.executable, "-P", "-c", textwrap.dedent(code)],
+        env=env | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout,
-        check=False,
+        start_new_session=True,
     )
-    lines = child.stdout.splitlines() or ["its import"]
-    how = f"ended with status {child.returncode} in {lines[-1]}: {child.stderr}"
-    assert (child.returncode, lines[-1]) == (0, DONE), how
-    return [line for line in lines if line.startswith(WRONG)]
+    try:
+        out, err = child.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        out, err = child.communicate()
+        pytest.fail(f"still running after {timeout} s, having said: {out}{err}")
+    return subprocess.CompletedProcess(child.args, child.returncode, out, err)
+
+
+def says(code, **options):
+    """What `code` prints, as words; it has to end well."""
+    run = python(code, **options)
+    assert run.returncode == 0, f"exit status {run.returncode}: {run.stderr}"
+    return run.stdout.split()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import children
+import guarded
 import numpy as np
 import pytest
 from every_operation import LAYOUTS, digests, left_behind, operations
@@ -100,11 +100,11 @@ def allocator(tmp_path_factory):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_an_allocation_that_fails_is_a_memory_error_or_done_without(layout, allocator):
-    assert children.problems(__file__, "fail", layout, LD_PRELOAD=allocator) == []
+    assert guarded.problems(__file__, "fail", layout, LD_PRELOAD=allocator) == []
 
 
 def test_an_allocation_that_fails_leaves_nothing_behind(allocator):
-    assert children.problems(__file__, "leak", "narrow", LD_PRELOAD=allocator) == []
+    assert guarded.problems(__file__, "leak", "narrow", LD_PRELOAD=allocator) == []
 
 
 # ---------------------------------------------------------------------------------------
@@ -135,15 +135,15 @@ def starved():
 
 
 def test_a_limit_on_memory():
-    assert children.problems(__file__, "limit") == []
+    assert guarded.problems(__file__, "limit") == []
 
 
 if __name__ == "__main__":
     what, *layouts = sys.argv[1:]
     isas = fl.available_isas()
     if what == "fail":
-        children.run(failing(fail_each, *layouts, isas))
+        guarded.run(failing(fail_each, *layouts, isas))
     elif what == "leak":
-        children.run(failing(leaks, *layouts, isas[:1]))
+        guarded.run(failing(leaks, *layouts, isas[:1]))
     else:
-        children.run(starved())
+        guarded.run(starved())

@@ -5,7 +5,7 @@ import functools
 import gc
 import sys
 
-import children
+import guarded
 import numpy as np
 import pytest
 import test_wrong_inputs
@@ -35,12 +35,12 @@ def wrong_cases(group):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_calls_leave_nothing_behind(layout):
-    assert children.problems(__file__, layout) == []
+    assert guarded.problems(__file__, layout) == []
 
 
 @pytest.mark.parametrize("group", test_wrong_inputs.GROUPS)
 def test_calls_that_fail_leave_nothing_behind(group):
-    assert children.problems(__file__, "wrong", group) == []
+    assert guarded.problems(__file__, "wrong", group) == []
 
 
 def every_call(x, out, labels, soft, weights, bad, bad_weights):
@@ -76,4 +76,4 @@ def test_calls_keep_no_reference_to_what_they_were_given():
 
 
 if __name__ == "__main__":
-    children.run(wrong_cases(sys.argv[2]) if sys.argv[1] == "wrong" else cases())
+    guarded.run(wrong_cases(sys.argv[2]) if sys.argv[1] == "wrong" else cases())

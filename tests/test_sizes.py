@@ -4,7 +4,7 @@ refused at once, or answered where the answer needs no visit."""
 import functools
 import sys
 
-import children
+import guarded
 import numpy as np
 import pytest
 
@@ -151,9 +151,9 @@ def cases():
 
 
 if __name__ == "__main__":
-    children.run(cases())
+    guarded.run(cases())
 
 
 @pytest.mark.skipif(sys.maxsize < 2**62, reason="no such arrays where addresses have 32 bits")
 def test_huge_arrays_are_refused_or_answered_at_once():
-    assert children.problems(__file__, timeout=120) == []
+    assert guarded.problems(__file__, timeout=120) == []

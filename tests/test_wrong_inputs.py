@@ -9,7 +9,7 @@ import re
 import sys
 from typing import Any, NamedTuple
 
-import children
+import guarded
 import numpy as np
 import pytest
 from checks import WRONG_ARRAYS, frozen
@@ -699,7 +699,7 @@ def named_cases(group):
 
 
 if __name__ == "__main__":
-    children.run(named_cases(sys.argv[1]))
+    guarded.run(named_cases(sys.argv[1]))
 
 
 # ---------------------------------------------------------------------------------------
@@ -709,7 +709,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_wrong_inputs(group):
-    assert children.problems(__file__, group) == []
+    assert guarded.problems(__file__, group) == []
 
 
 def test_every_public_function_is_in_the_table():

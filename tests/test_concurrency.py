@@ -1,0 +1,213 @@
+"""Python threads that compute at the same time, with the interpreter's lock or without."""
+
+import concurrent.futures
+import itertools
+import sys
+import sysconfig
+import threading
+
+import calls
+import numpy as np
+import pytest
+from children import python, says
+
+import fastlogits
+from fastlogits import num_threads, set_isa, set_num_threads
+
+pytestmark = pytest.mark.usefixtures("default_threads")
+
+CALLERS = 8
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
+@pytest.fixture
+def default_isa():
+    """Gives back the instruction set after a test that changes it itself."""
+    before = fastlogits.get_isa()
+    yield
+    set_isa(before)
+
+
+def at_once(work, n=CALLERS):
+    """What `work` returns in each of n threads that begin together, handed its number."""
+    together = threading.Barrier(n)
+
+    def begin(i):
+        together.wait()
+        return work(i)
+
+    with concurrent.futures.ThreadPoolExecutor(n) as pool:
+        return list(pool.map(begin, range(n)))
+
+
+def in_turns(i):
+    """The digests of all calls, which each thread begins at another of them."""
+    order = list(calls.CALLS)
+    first = i * len(order) // CALLERS
+    return {call: calls.digest(call) for call in order[first:] + order[:first]}
+
+
+def test_every_operation_is_called():
+    settings = {"available_isas", "get_isa", "get_num_threads", "num_threads", "set_isa"}
+    settings |= {"set_num_threads", "show_config", "__version__"}
+    called = {call.partition(",")[0].partition(".")[0] for call in calls.CALLS}
+    assert called == set(fastlogits.__all__) - settings
+
+
+def test_every_operation_in_many_threads_at_once(isa, threads):
+    want = calls.digests()
+    assert at_once(in_turns) == [want] * CALLERS
+
+
+def test_settings_may_change_while_threads_compute(default_isa):
+    want = calls.digests()
+    over = threading.Event()
+
+    def change():
+        choices = itertools.product(fastlogits.available_isas(), (1, 2, None, 4))
+        for isa, n in itertools.cycle(choices):
+            if over.is_set():
+                return
+            set_isa(isa)
+            with num_threads(n):
+                assert fastlogits.get_num_threads() >= 1
+                assert fastlogits.get_isa() in fastlogits.available_isas()
+            set_num_threads(n)
+
+    changing = [threading.Thread(target=change) for _ in range(2)]
+    for thread in changing:
+        thread.start()
+    try:
+        assert at_once(in_turns) == [want] * CALLERS
+    finally:
+        over.set()
+        for thread in changing:
+            thread.join()
+
+
+def test_threads_that_import_it_together_find_it_ready():
+    code = """
+        import threading
+        import numpy as np
+        together, found = threading.Barrier(8), []
+        def begin():
+            together.wait()
+            import calls
+            found.append(tuple(calls.digests().values()))
+        threads = [threading.Thread(target=begin) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print(len(found), len(set(found)))
+        """
+    assert says(code) == ["8", "1"]
+
+
+def test_type_that_another_thread_is_about_to_import():
+    """While ml_dtypes is imported it is there already, but empty."""
+    code = """
+        import sys, types
+        import numpy as np
+        import fastlogits as fl
+        x = np.zeros(3, np.float32)
+        sys.modules["ml_dtypes"] = types.ModuleType("ml_dtypes")
+        print(fl.sigmoid(x, dtype="f2").dtype)
+        del sys.modules["ml_dtypes"]
+        from ml_dtypes import bfloat16
+        print(fl.sigmoid(x.astype(bfloat16)).dtype)
+        """
+    run = python(code)
+    assert run.stderr == ""
+    assert run.stdout.split() == ["float16", "bfloat16"]
+
+
+@pytest.mark.skipif(not FREE_THREADED, reason="this interpreter always has its lock")
+def test_import_leaves_a_free_threaded_interpreter_without_its_lock():
+    code = "import sys, fastlogits, fastlogits.metrics; print(sys._is_gil_enabled())"
+    assert says(code) == ["False"]
+
+
+def turns_during_a_call(x, out):
+    """How often this thread gets to run while another one is in a long call."""
+    done = threading.Event()
+    worker = threading.Thread(target=lambda: (fastlogits.softmax(x, out=out), done.set()))
+    turns = 0
+    worker.start()
+    while not done.is_set():
+        turns += 1
+        done.wait(1e-4)
+    worker.join()
+    return turns
+
+
+def test_other_threads_can_run_during_a_call():
+    set_num_threads(1)
+    x = np.zeros((1000, 20_000), np.float32)
+    out = np.zeros_like(x)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        # With the interpreter's lock held all along, at most a turn or two before and after. On a
+        # busy machine a call may be over before this thread gets a core at all, hence many calls.
+        assert any(turns_during_a_call(x, out) > 5 for _ in range(100))
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@pytest.mark.parametrize("isa", fastlogits.available_isas())
+@pytest.mark.parametrize("classes", [10, 1000])
+def test_labels_that_another_thread_changes_lead_nowhere(classes, isa):
+    """Far beyond the array, a label that is used without a look would end the process."""
+    code = f"""
+        import threading
+        import time
+        import numpy as np
+        import fastlogits as fl
+
+        x = np.zeros((200_000 // {classes} * 10, {classes}), np.float32)
+        labels = np.zeros(len(x), np.int64)
+        over = threading.Event()
+
+        def change():
+            while not over.is_set():
+                for label in (2**40, 0):
+                    labels[:] = label
+                    time.sleep(0)
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        gradient = np.empty_like(x)
+        finished, end = 0, time.monotonic() + 30
+        while finished < 20 and time.monotonic() < end:
+            try:
+                fl.cross_entropy_value_and_grad(x, labels, out=gradient)
+                finished += 1
+            except IndexError:
+                time.sleep(0.001)  # the other thread's turn
+        over.set()
+        thread.join()
+        print("done", finished > 0)
+        """
+    assert says(code, FASTLOGITS_ISA=isa) == ["done", "True"]
+
+
+@pytest.mark.parametrize("classes", [7, 300])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_nan_that_another_thread_takes_away_is_in_no_place_that_is_none(axis, classes, isa):
+    x = np.zeros((20_000, classes), np.float32)
+    over = threading.Event()
+
+    def change():
+        while not over.is_set():
+            for value in (np.nan, 0):
+                x[:, 3] = value
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(100):
+            assert fastlogits.argmax(x, axis=axis).max() < x.shape[axis]
+    finally:
+        over.set()
+        thread.join()
