@@ -12,7 +12,7 @@ COMMITS := 3
 # What `make bench` measures: a regular expression.
 BENCH := Usual|Import|Error
 
-.PHONY: demo test lint bench asv asv-check clean
+.PHONY: demo test tsan lint bench asv asv-check clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two pips at once would spoil the environment.
 .NOTPARALLEL:
@@ -23,6 +23,17 @@ demo: .venv/installed
 # The script, not `python -m pytest`: that would import the checkout, which has no compiled core.
 test: .venv/extra-test $(OTHERS)
 	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 tests
+
+# Calls in many Python threads at once, under GCC's ThreadSanitizer: without OpenMP, whose barriers
+# it does not know, and at the same addresses each time, without which it may not start.
+tsan: export CFLAGS := -fsanitize=thread -O1 -g -DFASTLOGITS_NO_FORCED_INLINE
+tsan: export CC := gcc
+tsan: .venv/created
+	$(BIN)/python -m venv .venv/tsan
+	.venv/tsan/bin/pip install --quiet -C build-dir=.venv/tsan/build -C cmake.build-type=Debug \
+	    -C cmake.define.FASTLOGITS_OPENMP=OFF ".[test]"
+	LD_PRELOAD=$$(gcc -print-file-name=libtsan.so) PYTHONMALLOC=malloc \
+	    setarch $$(uname -m) -R .venv/tsan/bin/pytest --capture=no tests/test_concurrency.py
 
 lint: .venv/extra-lint
 	$(BIN)/ruff check .

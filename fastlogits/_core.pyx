@@ -69,6 +69,11 @@ cdef int _environment_threads = 0  # FASTLOGITS_NUM_THREADS; 0: not set
 cdef atomic_int _n_threads = 0  # what set_num_threads set; 0: the default rule
 
 
+cdef const k.fl_table *_table_in_use() noexcept:
+    cdef int i = _table  # GCC makes a plain load of an atomic subscript
+    return _tables[i]
+
+
 def available_isas():
     """Instruction sets that this machine can run, the fastest first.
 
@@ -100,7 +105,7 @@ def get_isa():
     >>> fastlogits.get_isa() in fastlogits.available_isas()
     True
     """
-    return _tables[_table].name.decode()
+    return _table_in_use().name.decode()
 
 
 cdef int _find_table(name, str argument) except -1:
@@ -323,7 +328,7 @@ cdef double _number(value, double least, double most, str argument, str expected
 # ---------------------------------------------------------------------------------------
 
 cdef const k.fl_kernels *_kernels_in(int compute) noexcept:
-    cdef const k.fl_table *table = _tables[_table]
+    cdef const k.fl_table *table = _table_in_use()
     return &table.f32 if compute == k.FL_F32 else &table.f64
 
 
