@@ -2,8 +2,13 @@
 #ifndef FASTLOGITS_COMPILER_H
 #define FASTLOGITS_COMPILER_H
 
-/* The kernels take compile-time flags as arguments; only inlining makes them so. */
+/* The kernels take compile-time flags as arguments; only inlining makes them so. Sanitizers, which
+   make each function far longer, are built without: the compiler would take hours. */
+#ifdef FASTLOGITS_NO_FORCED_INLINE
+#define FL_INLINE static inline __attribute__((unused))
+#else
 #define FL_INLINE static inline __attribute__((always_inline, unused))
+#endif
 
 /* A hint; harmless for any address. */
 #define FL_PREFETCH(p) __builtin_prefetch((const void *)(p))

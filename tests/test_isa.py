@@ -1,30 +1,17 @@
 """Choosing the instruction set, and its vocabulary, operation by operation."""
 
 import os
-import subprocess
-import sys
 from fractions import Fraction
 
 import ml_dtypes
 import numpy as np
 import pytest
+from children import python
 
 import fastlogits
 from fastlogits import _core, available_isas, get_isa, set_isa
 
 KNOWN = ("avx512", "avx2", "portable")
-
-
-def python(code, **environment):
-    env = {k: v for k, v in os.environ.items() if not k.startswith("FASTLOGITS_")} | environment
-    return subprocess.run(
-        [sys.executable, "-P", "-c", code],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_available_are_known_best_first_and_end_with_the_portable():
