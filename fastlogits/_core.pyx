@@ -425,17 +425,20 @@ cdef _add_rows(k.fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t 
         raise ValueError("too many dimensions")
 
 
-cdef void _view(k.fl_view *view, cnp.ndarray a, int axis) noexcept:
+cdef int _view(k.fl_view *view, cnp.ndarray a, int axis) except -1:
     """The first row of `a`, if there is one; with a negative axis of one element."""
     if a is None:
-        return
+        return 0
     view.data = cnp.PyArray_DATA(a)
     view.format = _format(a)
+    if view.format < 0:
+        _refuse_changed()
     # With nothing to step over, the step of what lies without gaps.
     if cnp.PyArray_NDIM(a) == 0 or axis < 0 or cnp.PyArray_DIM(a, axis) == 1:
         view.of_class = cnp.PyArray_ITEMSIZE(a)
     else:
         view.of_class = cnp.PyArray_STRIDE(a, axis)
+    return 0
 
 
 cdef inline ptrdiff_t _stride(cnp.ndarray a, int d) noexcept:

@@ -21,10 +21,10 @@ cdef cnp.ndarray _broadcast_weights(weights, cnp.ndarray x, str argument, int co
 cdef _operand(k.fl_pieces *call, int place, cnp.ndarray a):
     cdef int d
     cdef k.fl_operand *operand = &call.operands[place]
-    if cnp.PyArray_SIZE(a) != call.n:
-        _refuse_changed()
     operand.data = cnp.PyArray_DATA(a)
     operand.format = _format(a)
+    if cnp.PyArray_SIZE(a) != call.n or operand.format < 0:
+        _refuse_changed()
     for d in range(cnp.PyArray_NDIM(a)):
         if not k.fl_axes_add(&operand.axes, cnp.PyArray_DIM(a, d), cnp.PyArray_STRIDE(a, d)):
             raise ValueError(f"{cnp.PyArray_NDIM(a)} dimensions are too many")
