@@ -491,6 +491,12 @@ def test_arrays_that_change_their_shape_or_dtype_lead_nowhere():
                 change()
                 return np.asarray(self.value)
 
+        class ChangingOut(np.ndarray):
+            @property
+            def flags(self):  # asked for last
+                change()
+                return np.ndarray.flags.__get__(self)
+
         def reshape():
             x.shape = N, 3
 
@@ -506,6 +512,7 @@ def test_arrays_that_change_their_shape_or_dtype_lead_nowhere():
         def retype_labels():
             labels.dtype = np.int8
 
+        out = np.zeros((3, N)).view(ChangingOut)
         ones, soft = np.ones(N), np.full((3, N), 0.5)
         rows = [
             lambda: fl.softmax(x, Changing(1)),
@@ -517,6 +524,13 @@ def test_arrays_that_change_their_shape_or_dtype_lead_nowhere():
             lambda: fl.top_k(x, 2, axis=Changing(1)),
             lambda: fl.confidence(x, axis=Changing(1)),
         ]
+        elements = [
+            lambda: fl.binary_cross_entropy_with_logits(x, soft, sample_weight=Changing(2.0)),
+            lambda: fl.binary_cross_entropy_with_logits_value_and_grad(
+                x, soft, pos_weight=Changing(2.0)
+            ),
+            lambda: fl.binary_cross_entropy_with_logits_value_and_grad(x, soft, out=out),
+        ]
         losses = [
             lambda: fl.cross_entropy(x, Changing([0, 1, 2])),
             lambda: fl.cross_entropy(x, Changing(soft)),
@@ -527,13 +541,16 @@ def test_arrays_that_change_their_shape_or_dtype_lead_nowhere():
             lambda: fl.softmax_grad_hess(x, Changing([0, 1, 2])),
             lambda: fl.softmax_grad_hess(x, labels, sample_weight=Changing(np.ones(3))),
             lambda: fl.binary_cross_entropy_with_logits(x, Changing(soft)),
-            lambda: fl.binary_cross_entropy_with_logits_value_and_grad(
-                x, soft, pos_weight=Changing(ones)
-            ),
+        ]
+        outs = [
+            lambda: fl.softmax(x, out=out),
+            lambda: fl.softmax(x, (0, 1), out=out),
+            lambda: fl.sigmoid(x, out=out),
+            lambda: fl.cross_entropy_value_and_grad(x, labels, out=out),
         ]
         allowed = (IndexError, RuntimeError, TypeError, ValueError)
         for change in (reshape, flatten, narrow, widen, retype_labels):
-            for i, call in enumerate(rows + losses):
+            for i, call in enumerate(rows + elements + losses + outs):
                 x, labels = np.zeros((3, N)), np.zeros(3, int)
                 print(change.__name__, i, flush=True)
                 try:
@@ -541,7 +558,8 @@ def test_arrays_that_change_their_shape_or_dtype_lead_nowhere():
                 except allowed:
                     continue
                 # What still fits may be computed.
-                if change in (reshape, widen) and call in losses:
+                refused = {reshape: losses, widen: losses + elements}.get(change, [])
+                if call in refused or (call in outs and change is not retype_labels):
                     print("not refused")
         print("done")
         """
