@@ -1,11 +1,12 @@
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 
 # Folders too: their time changes when a file goes.
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
            $(shell find src fastlogits -name __pycache__ -prune -o -print)
 WARNINGS := -std=c11 -O1 -fsyntax-only -Wall -Wextra -Wshadow -Wconversion -Werror
-OTHERS := $(if $(filter-out 0,$(PEERS)),.venv/extra-peers)
+OTHERS := $(if $(filter-out 0,$(PEERS)),$(VENV)/extra-peers)
 
 # How many commits `make asv` measures.
 COMMITS := 3
@@ -17,29 +18,29 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two pips at once would spoil the environment.
 .NOTPARALLEL:
 
-demo: .venv/installed
+demo: $(VENV)/installed
 	$(BIN)/fastlogits demo
 
 # The script, not `python -m pytest`: that would import the checkout, which has no compiled core.
-test: .venv/extra-test $(OTHERS)
+test: $(VENV)/extra-test $(OTHERS)
 	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 tests
 
 # Calls in many Python threads at once, under GCC's ThreadSanitizer: without OpenMP, whose barriers
 # it does not know, and at the same addresses each time, without which it may not start.
 tsan: export CFLAGS := -fsanitize=thread -O1 -g -DFASTLOGITS_NO_FORCED_INLINE
 tsan: export CC := gcc
-tsan: .venv/created
-	$(BIN)/python -m venv .venv/tsan
-	.venv/tsan/bin/pip install --quiet -C build-dir=.venv/tsan/build -C cmake.build-type=Debug \
+tsan: $(VENV)/created
+	$(BIN)/python -m venv $(VENV)/tsan
+	$(VENV)/tsan/bin/pip install --quiet -C build-dir=$(VENV)/tsan/build -C cmake.build-type=Debug \
 	    -C cmake.define.FASTLOGITS_OPENMP=OFF ".[test]"
 	LD_PRELOAD=$$(gcc -print-file-name=libtsan.so) PYTHONMALLOC=malloc \
-	    setarch $$(uname -m) -R .venv/tsan/bin/pytest --capture=no tests/test_concurrency.py
+	    setarch $$(uname -m) -R $(VENV)/tsan/bin/pytest --capture=no tests/test_concurrency.py
 
-lint: .venv/extra-lint
+lint: $(VENV)/extra-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	# It looks for pycodestyle on the path.
-	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint --max-line-length 100 fastlogits
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint --max-line-length 100 fastlogits
 	find src -name '*.[ch]' -exec $(BIN)/clang-format --dry-run -Werror {} +
 	# No warning from this compiler, nor from clang where it is installed.
 	for cc in $(CC) $$(command -v clang); do \
@@ -52,40 +53,40 @@ ifeq ($(shell uname -m),x86_64)
 endif
 	$(BIN)/mypy fastlogits
 	# From another folder, to compare the installed core with the installed stub.
-	cd .venv && bin/python -m mypy.stubtest fastlogits._core
+	cd $(VENV) && bin/python -m mypy.stubtest fastlogits._core
 
 # A part of the suite, on what is installed here; with PEERS=1 beside PyTorch.
-bench: .venv/extra-bench $(OTHERS)
+bench: $(VENV)/extra-bench $(OTHERS)
 	$(BIN)/asv machine --yes >/dev/null
 	$(BIN)/asv run --environment existing:$(BIN)/python --bench "$(BENCH)"
 
 # The suite on each of the last commits, built from source in environments of their own.
-asv: .venv/extra-bench
+asv: $(VENV)/extra-bench
 	$(BIN)/asv machine --yes >/dev/null
 	$(BIN)/asv run --skip-existing-successful HEAD~$(COMMITS)..HEAD
 	$(BIN)/asv publish
 	@echo "Now: $(BIN)/asv preview"
 
-asv-check: .venv/extra-bench
+asv-check: $(VENV)/extra-bench
 	$(BIN)/asv check --environment existing:$(BIN)/python
 
 clean:
-	rm -rf .asv .venv build dist fastlogits-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .asv .venv* build dist fastlogits-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.venv/created:
+$(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; make PYTHON=..." if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 # One build; the extras are then added to the wheel without another.
-.venv/installed: .venv/created $(SOURCES)
-	rm -rf .venv/wheel
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir .venv/wheel .
-	$(BIN)/pip install --quiet --no-deps --force-reinstall .venv/wheel/*.whl
-	$(BIN)/pip install --quiet "$$(echo .venv/wheel/*.whl)[cli,sklearn]"
+$(VENV)/installed: $(VENV)/created $(SOURCES)
+	rm -rf $(VENV)/wheel
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir $(VENV)/wheel .
+	$(BIN)/pip install --quiet --no-deps --force-reinstall $(VENV)/wheel/*.whl
+	$(BIN)/pip install --quiet "$$(echo $(VENV)/wheel/*.whl)[cli,sklearn]"
 	@touch $@
 
-.venv/extra-%: .venv/installed
-	$(BIN)/pip install --quiet "$$(echo .venv/wheel/*.whl)[$*]"
+$(VENV)/extra-%: $(VENV)/installed
+	$(BIN)/pip install --quiet "$$(echo $(VENV)/wheel/*.whl)[$*]"
 	@touch $@
