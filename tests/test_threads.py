@@ -282,10 +282,13 @@ def test_small_calls_start_no_threads():
         import fastlogits as fl
         from forks import os_threads
         before = os_threads()
-        for n in (1, 10, 320):
-            fl.softmax(np.zeros(n, "f4"))
-            fl.sigmoid(np.zeros((n, 1)))
-            fl.cross_entropy(np.zeros((1, n)), [0])
+        for n in (1, 10, 320, 6000):
+            x, labels = np.zeros((n, 10), "f4"), np.zeros(n, int)
+            fl.softmax(x)
+            fl.softmax(x.T)
+            fl.sigmoid(x)
+            fl.cross_entropy(x, labels)
+            fl.binary_cross_entropy_with_logits(x, x)
         print(os_threads() - before)
         """
     assert says(code, FASTLOGITS_NUM_THREADS="4") == ["0"]
