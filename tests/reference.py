@@ -12,9 +12,18 @@ import numpy as np
 WIDE = np.longdouble
 
 
+def finfo(dtype):
+    """That of NumPy, which does not know bfloat16."""
+    if np.dtype(dtype).name != "bfloat16":
+        return np.finfo(dtype)
+    import ml_dtypes  # Where there is a bfloat16, there is this.
+
+    return ml_dtypes.finfo(dtype)
+
+
 def wide_enough(dtype):
     """Whether ``np.longdouble`` has at least ten bits more than `dtype` on this machine."""
-    return np.finfo(WIDE).nmant >= np.finfo(dtype).nmant + 10
+    return np.finfo(WIDE).nmant >= finfo(dtype).nmant + 10
 
 
 class Rows:
@@ -152,6 +161,35 @@ def loss(
     return Loss(value, grad, value_terms, grad_terms)
 
 
+def grad_hess(x, y, sample_weight=1, hess_scale=1.0):
+    """Of cross-entropy, with respect to each logit: the gradient, and the Hessian's diagonal."""
+    rows = Rows(x)
+    p, q = rows.softmax(), rows.one_minus_softmax()
+    s = np.asarray(sample_weight, WIDE)[..., None]
+    hot = np.arange(np.shape(x)[-1]) == np.asarray(y)[..., None]
+    with np.errstate(invalid="ignore"):
+        return s * np.where(hot, -q, p), s * WIDE(hess_scale) * p * q
+
+
+def confidence(x, kind):
+    """Of rows (..., classes), from the differences to the largest logit."""
+    rows = Rows(x)
+    if kind == "energy":
+        return -rows.logsumexp()
+    with np.errstate(all="ignore"):
+        if kind == "max_prob":
+            y = 1 / (1 + rows.rest)
+        elif kind == "margin":
+            # p1 - p2 = p1 (1 - exp(x2 - x1)); a single class has none beside it.
+            second = np.sort(rows.diff, axis=-1)[..., -2:-1]
+            y = -np.expm1(second.sum(axis=-1)) / (1 + rows.rest) if second.size else 1 + rows.rest
+        else:
+            # log(1 + rest) - sum p d, both positive: nothing cancels.
+            terms = np.where(rows.exps == 0, 0, -rows.diff * rows.exps)
+            y = np.log1p(rows.rest) + terms.sum(axis=-1) / (1 + rows.rest)
+    return np.where(rows.bad, np.nan, y)
+
+
 def sigmoid(x):
     with np.errstate(all="ignore"):
         x = np.asarray(x).astype(WIDE)
@@ -169,9 +207,27 @@ def log_sigmoid(x):
     return -softplus(np.negative(x))
 
 
+def binary_cross_entropy(
+    logits, targets, pos_weight=1, sample_weight=1, label_smoothing=0, reduction="mean"
+):
+    """The loss, the gradient, and the sum of the magnitudes of the gradient's terms."""
+    x, t, e = np.asarray(logits, WIDE), np.asarray(targets, WIDE), WIDE(label_smoothing)
+    w, s = np.asarray(pos_weight, WIDE), np.asarray(sample_weight, WIDE)
+    yes, no = w * (t * (1 - e) + e / 2), (1 - t) * (1 - e) + e / 2
+    loss = s * (yes * softplus(-x) + no * softplus(x))
+    up, down = s * no * sigmoid(x), s * yes * sigmoid(-x)
+    if reduction != "none":
+        loss = loss.sum()
+    if reduction == "mean":
+        total = np.broadcast_to(s, x.shape).sum()
+        loss = loss / total if total else WIDE(np.nan)
+        up, down = (a / total if total else np.zeros_like(a) for a in (up, down))
+    return loss, up - down, up + down
+
+
 def ulp(exact, dtype):
     """The spacing of `dtype` at each exact value: never below the smallest subnormal."""
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     exponent = np.frexp(np.abs(exact))[1] - (info.nmant + 1)
     exponent = np.where(exact == 0, info.minexp - info.nmant, exponent)
     return np.ldexp(WIDE(1), np.maximum(exponent, info.minexp - info.nmant))
@@ -182,16 +238,16 @@ def ulp_error(got, exact, unit=None):
 
     The unit is the spacing of the result's dtype at the exact value, or `unit`. A result that is
     the rounded exact value (also where that is NaN or infinite) is 0 off, any other that is not
-    finite infinitely far. A zero in place of a value below the smallest normal counts as 0 off:
-    such results may be flushed.
+    finite infinitely far. A zero in place of a value below the smallest normal that it is computed
+    with (of half precision that of float32) counts as 0 off: such results may be flushed.
     """
     got = np.asarray(got)
-    assert got.dtype in (np.float32, np.float64)
+    assert got.dtype.name in ("float32", "float64", "float16", "bfloat16")
     exact = np.asarray(exact, dtype=WIDE)
     assert got.shape == exact.shape
     if unit is None:
         unit = ulp(exact, got.dtype)
-    info = np.finfo(got.dtype)
+    info = np.finfo(got.dtype if got.dtype.itemsize > 2 else np.float32)
     with np.errstate(all="ignore"):
         error = np.abs(got.astype(WIDE) - exact) / unit
         rounded = exact.astype(got.dtype)

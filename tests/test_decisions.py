@@ -79,25 +79,6 @@ def is_top_k(x, k, axis=-1, mode="largest", order=None):
     identical(some, np.take_along_axis(flat, where, axis))
 
 
-def exact_confidence(x, kind):
-    """Of rows (..., classes), in extended precision, from the differences to the largest logit."""
-    rows = reference.Rows(x)
-    if kind == "energy":
-        return -rows.logsumexp()
-    with np.errstate(all="ignore"):
-        if kind == "max_prob":
-            y = 1 / (1 + rows.rest)
-        elif kind == "margin":
-            # p1 - p2 = p1 (1 - exp(x2 - x1)); a single class has none beside it.
-            second = np.sort(rows.diff, axis=-1)[..., -2:-1]
-            y = -np.expm1(second.sum(axis=-1)) / (1 + rows.rest) if second.size else 1 + rows.rest
-        else:
-            # log(1 + rest) - sum p d, both positive: nothing cancels.
-            terms = np.where(rows.exps == 0, 0, -rows.diff * rows.exps)
-            y = np.log1p(rows.rest) + terms.sum(axis=-1) / (1 + rows.rest)
-    return np.where(rows.bad, np.nan, y)
-
-
 def confidence_error(got, x, kind, exact=None):
     """How many of the allowed errors the results are off: at most 1 is right.
 
@@ -108,7 +89,7 @@ def confidence_error(got, x, kind, exact=None):
     - margin: 8 eps of its value, or of 0.001 if that is larger.
     """
     got = np.asarray(got)
-    exact = exact_confidence(x, kind) if exact is None else exact
+    exact = reference.confidence(x, kind) if exact is None else exact
     info = np.finfo(got.dtype)
     if kind == "max_prob":
         return reference.ulp_error(got, exact) / 2
@@ -213,7 +194,7 @@ def rows_of_every_length(dtype):
 
 @functools.cache
 def exact_of_wide_row(pattern, dtype, kind):
-    return exact_confidence(wide_row(pattern, dtype), kind)
+    return reference.confidence(wide_row(pattern, dtype), kind)
 
 
 def with_each_place(classes, value, dtype):
