@@ -226,3 +226,64 @@ static void NAME(probe_store_rows)(const real *pa, const real *pb, const real *p
         if (rows.area[i] != NAME(untouched))
             NAME(probe_fill)(out, NAME(untouched));
 }
+
+/*
+ * The exponentials and logarithms that the kernels are made of. Each gives a pair: `hi`, or `lo`
+ * where c[1] is 1, so c[1] has to be 0 or 1.
+ */
+FL_INLINE vec NAME(part_of)(NAME(pair) p, const real *pc) { return pc[1] == 0 ? p.hi : p.lo; }
+
+/* exp of a in the frame of exponent b[0], of the temperature c[0]. */
+static void NAME(probe_exp)(const real *pa, const real *pb, const real *pc, real *out)
+{
+    const NAME(scaling) scaling = NAME(scaling_of)((double)pc[0]);
+    const NAME(frame) frame = NAME(frame_of)(v_set1(pb[0]), &scaling);
+    for (int k = 0; k < LANES; k += WIDTH) {
+        const vec a = v_load(pa + k);
+        const NAME(pair) e = scaling.scaled ? NAME(exp)(a, &frame, 1) : NAME(exp)(a, &frame, 0);
+        v_store(out + k, NAME(part_of)(e, pc));
+    }
+}
+
+/* exp(-|a|) */
+static void NAME(probe_exp_minus_abs)(const real *pa, const real *pb, const real *pc, real *out)
+{
+    (void)pb;
+    for (int k = 0; k < LANES; k += WIDTH)
+        v_store(out + k, NAME(part_of)(NAME(exp_minus_abs)(v_load(pa + k)), pc));
+}
+
+/* log(1 + a), for a in [0, 1]. */
+static void NAME(probe_log1p_of)(const real *pa, const real *pb, const real *pc, real *out)
+{
+    (void)pb;
+    for (int k = 0; k < LANES; k += WIDTH) {
+        const NAME(pair) a = {v_load(pa + k), v_set1((real)0)};
+        v_store(out + k, NAME(part_of)(NAME(log1p_of)(a), pc));
+    }
+}
+
+/* The finish of a row: of float32 one float64, which comes back as two float32. */
+#define PROBE_WIDE(name, expression)                                                               \
+    static void NAME(probe_##name)(const real *pa, const real *pb, const real *pc, real *out)      \
+    {                                                                                              \
+        for (int k = 0; k < LANES; k += WIDTH) {                                                   \
+            f64v hi[HALVES], lo[HALVES];                                                           \
+            for (int h = 0; h < HALVES; ++h) {                                                     \
+                const pair_f64 a = single(NAME(widened)(v_load(pa + k), h));                       \
+                const f64v b = NAME(widened)(v_load(pb + k), h);                                   \
+                (void)b;                                                                           \
+                const pair_f64 y = expression;                                                     \
+                hi[h] = y.hi, lo[h] = y.lo;                                                        \
+            }                                                                                      \
+            const vec rounded = NAME(rounded)(hi);                                                 \
+            for (int h = 0; h < HALVES && FL_BITS == 32; ++h)                                      \
+                lo[h] = v_sub(hi[h], NAME(widened)(rounded, h));                                   \
+            v_store(out + k, NAME(part_of)((NAME(pair)){rounded, NAME(rounded)(lo)}, pc));         \
+        }                                                                                          \
+    }
+/* exp(a) in the frame of exponent b, of each lane its own. */
+PROBE_WIDE(wide_exp, NAME(wide_exp)(a, b))
+/* log(1 + a), for a in [0, 2^31). */
+PROBE_WIDE(wide_log1p, NAME(wide_log1p)(a))
+#undef PROBE_WIDE
