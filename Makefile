@@ -13,7 +13,7 @@ COMMITS := 3
 # What `make bench` measures: a regular expression.
 BENCH := Usual|Import|Error
 
-.PHONY: demo test tsan lint bench asv asv-check clean
+.PHONY: demo test tsan lint bench asv asv-check accuracy exhaustive clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two pips at once would spoil the environment.
 .NOTPARALLEL:
@@ -69,6 +69,31 @@ asv: $(VENV)/extra-bench
 
 asv-check: $(VENV)/extra-bench
 	$(BIN)/asv check --environment existing:$(BIN)/python
+
+# Makes docs/accuracy.md; with PEERS=1 beside the other libraries.
+accuracy: $(VENV)/extra-test $(OTHERS)
+	PYTHONPATH=tests:tools $(BIN)/python -m accuracy
+
+# Every float32, or every STRIDE-th, through the exponentials and logarithms of every kernel table.
+STRIDE := 1
+TABLES := portable
+ifeq ($(shell uname -m),x86_64)
+TABLES += avx2 avx512
+build/exhaustive/avx2.o: FLAGS := -mavx2 -mfma -mf16c
+build/exhaustive/avx512.o: FLAGS := -march=skylake-avx512
+build/exhaustive/run: FLAGS := -DFASTLOGITS_X86
+endif
+EXACT_CC = $(CC) -std=c11 -O3 -ffp-contract=off $(FLAGS)
+
+build/exhaustive/%.o: src/isa/%.c $(wildcard src/*.h src/*/*.h)
+	mkdir -p $(@D)
+	$(EXACT_CC) -c $< -o $@
+
+build/exhaustive/run: tests/native/exhaustive.c $(TABLES:%=build/exhaustive/%.o)
+	$(EXACT_CC) -fopenmp $^ src/*.c -lm -o $@
+
+exhaustive: build/exhaustive/run
+	$< $(STRIDE)
 
 clean:
 	rm -rf .asv .venv* build dist fastlogits-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
