@@ -1,17 +1,38 @@
-"""Derive the polynomial coefficients of src/kernels/math.h.
+"""Derive the constants of src/kernels/real.h: the polynomials, the table of exp, and log 2.
 
-Weighted least squares on Chebyshev nodes in 60-digit arithmetic, which comes
-within a factor of two of the minimax polynomial here, each coefficient then
-rounded to the working precision. Prints C hexadecimal constants and the largest error
-that the *rounded* polynomial leaves, relative to the function computed.
+Polynomials are weighted least squares on Chebyshev nodes in 60-digit arithmetic, which comes
+within a factor of two of the minimax polynomial here, each coefficient then rounded to the
+working precision.
+
+Prints each constant under its name in the C source, and for an approximation the largest error that
+the *rounded* constants leave, relative to the function computed.
 
 Run: python tools/coefficients.py   (needs mpmath)
 """
+
+from functools import partial
+from typing import NamedTuple
 
 import mpmath as mp
 import numpy as np
 
 mp.mp.dps = 60
+
+
+class Derived(NamedTuple):
+    """Constants of one name, numbers or bit patterns, and the error they leave, if any."""
+
+    values: list
+    error: object = None
+
+
+def rounded(x, dtype):
+    """An mpmath number to the nearest of `dtype`."""
+    return dtype(mp.nstr(x, 30))
+
+
+def exact(x):
+    return mp.mpf(float(x))
 
 
 def fit(f, weight, low, high, degree, known=()):
@@ -30,8 +51,21 @@ def fit_stepwise(f, weight, low, high, degree, dtype):
     known = []
     while len(known) <= degree:
         c = fit(f, weight, low, high, degree, known)[0]
-        known.append(mp.mpf(float(dtype(mp.nstr(c, 30)))))
+        known.append(exact(rounded(c, dtype)))
     return known
+
+
+def polynomial(f, low, high, degree, dtype, weight, stepwise=False):
+    """The rounded coefficients, lowest power first, and the largest error of that polynomial."""
+    if stepwise:
+        fitted = fit_stepwise(f, weight, low, high, degree, dtype)
+    else:
+        fitted = fit(f, weight, low, high, degree)
+    coefficients = [rounded(c, dtype) for c in fitted]
+    highest_first = [exact(c) for c in coefficients[::-1]]
+    grid = [low + (high - low) * mp.mpf(2 * i + 1) / 4000 for i in range(2000)]
+    error = max(abs(weight(x) * (f(x) - mp.polyval(highest_first, x))) for x in grid)
+    return Derived(coefficients, error)
 
 
 def exp_tail(r):
@@ -49,23 +83,9 @@ def log1p_tail(e):
     return -mp.hyp2f1(1, 2, 3, -e) / 2
 
 
-def show(name, f, low, high, degree, dtype, weight, stepwise=False):
-    if stepwise:
-        fitted = fit_stepwise(f, weight, low, high, degree, dtype)
-    else:
-        fitted = fit(f, weight, low, high, degree)
-    coefficients = [dtype(mp.nstr(c, 30)) for c in fitted]
-    exact = [mp.mpf(float(c)) for c in coefficients[::-1]]
-    grid = [low + (high - low) * mp.mpf(2 * i + 1) / 4000 for i in range(2000)]
-    error = max(abs(weight(x) * (f(x) - mp.polyval(exact, x))) for x in grid)
-    print(f"{name}, {dtype.__name__}, lowest power first: error 2^{mp.nstr(mp.log(error, 2), 4)}")
-    for c in coefficients:
-        print(f"    {float(c).hex()},")
-
-
 def exp_table():
-    """Eight float32 in the ratio 2^(1/8), the factor they share, and the largest error relative
-    to 2^-24: the one of all first entries that leaves the others nearest to a float32."""
+    """Eight float32 in the ratio 2^(1/8), the factor they share, and the largest error: the one of
+    all first entries that leaves the others nearest to a float32."""
     first = np.arange(1, 2**0.125, 2.0**-23)
     exact = np.outer(first, 2.0 ** (np.arange(8) / 8))
     errors = 2**24 * (exact.astype(np.float32) - exact) / exact
@@ -73,34 +93,73 @@ def exp_table():
     best = np.argmin(np.ptp(errors, axis=1))
     middle = (errors[best].min() + errors[best].max()) / 2
     factor = first[best] * (1 + middle * 2.0**-24)
-    return exact[best].astype(np.float32), factor, np.ptp(errors[best]) / 2
+    return exact[best].astype(np.float32), factor, np.ptp(errors[best]) / 2 * 2.0**-24
+
+
+def derive_exp_table():
+    table, factor, error = exp_table()
+    yield "EXP_FACTOR", Derived([factor])
+    bits = table.view(np.uint32) - (np.arange(8, dtype=np.uint32) << 20)
+    yield "exp_table", Derived([int(entry) for entry in bits], error)
+    shift = mp.log(2) / 8 - mp.log(exact(factor))
+    yield "EXP_SHIFT", Derived([rounded(shift, np.float32)])
+
+
+def derive_ln2(dtype, short_bits):
+    """log 2 in two parts, twice: of the second time the first is cut to few bits."""
+    ln2 = mp.ln(2)
+    high = rounded(ln2, dtype)
+    short = mp.floor(mp.ldexp(ln2, short_bits)) / mp.mpf(2) ** short_bits
+    suffix = "_f32" if dtype == np.float32 else "_f64"
+    yield "LOG2E" + suffix, Derived([rounded(1 / ln2, dtype)])
+    yield "LN2_HI" + suffix, Derived([high])
+    yield "LN2_LO" + suffix, Derived([rounded(ln2 - exact(high), dtype)])
+    yield "LN2_SHORT_HI" + suffix, Derived([rounded(short, dtype)])
+    yield "LN2_SHORT_LO" + suffix, Derived([rounded(ln2 - short, dtype)])
+
+
+def derive():
+    """{name in the C source: Derived}; names that mean another number in each element type end
+    with the type."""
+    single, double = np.float32, np.float64
+
+    def over_exp(r):
+        return r**2 / mp.exp(r)
+
+    # ln2/16 and ln2/2 and a little more, for where the rounded quotient is not the nearest.
+    short, long = mp.mpf("0.0445"), mp.mpf("0.3475")
+    # 1 + f in [sqrt(1/2), sqrt(2)] gives s = f/(2 + f) in +-0.1716.
+    z_max = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
+    log_fit = partial(polynomial, log_tail, mp.mpf(0), z_max, dtype=double, weight=lambda z: z / 2)
+    exp_32 = polynomial(exp_tail, -short, short, 2, single, over_exp)
+    half = mp.mpf("0.501")
+    found = {
+        "exp_coefficients_f64": polynomial(exp_tail, -long, long, 10, double, over_exp),
+        "log_coefficients_f64": log_fit(degree=6),
+        **{f"EXP_C{k}": Derived([c], exp_32.error) for k, c in enumerate(exp_32.values, 2)},
+        "log1p_coefficients_f32": polynomial(
+            log1p_tail, mp.mpf(0), mp.mpf(1), 8, single, lambda e: e**2 / mp.log1p(e), stepwise=True
+        ),
+        # What a float32 row needs of its float64 finish.
+        "exp2_coefficients_f64": polynomial(
+            lambda r: 2**r, -half, half, 7, double, lambda r: 2**-r
+        ),
+        "short_log_coefficients_f64": log_fit(degree=3),
+    }
+    found |= derive_exp_table()
+    return found | dict(derive_ln2(single, 16)) | dict(derive_ln2(double, 32))
+
+
+def text(value):
+    return f"{value:#010x}" if isinstance(value, int) else float(value).hex()
 
 
 def main():
-    table, factor, error = exp_table()
-    print(f"exp table, factor {float(factor).hex()}: error {error:.3f} * 2^-24")
-    for bits in table.view(np.uint32) - (np.arange(8, dtype=np.uint32) << 20):
-        print(f"    {bits:#010x},")
-    # ln2/16 and a little more.
-    show("exp beside the table", exp_tail, mp.mpf("-0.0445"), mp.mpf("0.0445"), 2, np.float32,
-         lambda r: r**2 / mp.exp(r))  # fmt: skip
-    show("log1p on [0, 1]", log1p_tail, mp.mpf(0), mp.mpf(1), 8, np.float32,
-         lambda e: e**2 / mp.log1p(e), stepwise=True)  # fmt: skip
-    # ln2/2 and a little more, for where the rounded quotient is not the nearest.
-    r_max = mp.mpf("0.3475")
-    # 1 + f in [sqrt(1/2), sqrt(2)] gives s = f/(2 + f) in +-0.1716.
-    z_max = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
-    show("exp", exp_tail, -r_max, r_max, 10, np.float64, lambda r: r**2 / mp.exp(r))
-    show("log1p", log_tail, mp.mpf(0), z_max, 6, np.float64, lambda z: z / 2)
-    # What a float32 row needs of its float64 finish.
-    show("exp2 for float32", lambda r: 2**r, mp.mpf("-0.501"), mp.mpf("0.501"), 7, np.float64,
-         lambda r: 2**-r)  # fmt: skip
-    show("log1p for float32", log_tail, mp.mpf(0), z_max, 3, np.float64, lambda z: z / 2)
-    for dtype in (np.float32, np.float64):
-        high = dtype(mp.nstr(mp.ln(2), 30))
-        low = dtype(mp.nstr(mp.ln(2) - mp.mpf(float(high)), 30))
-        print(f"ln2, {dtype.__name__}: {float(high).hex()} + {float(low).hex()}")
-        print(f"log2 e, {dtype.__name__}: {float(dtype(mp.nstr(1 / mp.ln(2), 30))).hex()}")
+    for name, derived in derive().items():
+        error = "" if derived.error is None else f": error 2^{mp.nstr(mp.log(derived.error, 2), 4)}"
+        print(f"{name}{error}")
+        for value in derived.values:
+            print(f"    {text(value)}")
 
 
 if __name__ == "__main__":
