@@ -115,9 +115,9 @@ def in_use():
 def left_behind(call, times):
     """What so many calls leave behind, again and again; None: nothing.
 
-    Caches are full after a few rounds; what is never given back adds up in each.
+    Caches are full after some rounds; what is never given back adds up in each.
     """
-    for _ in range(8):
+    for _ in range(25):
         before = in_use()
         for _ in range(times):
             call()
