@@ -142,11 +142,11 @@ def test_workers_of_loky_share_the_cores():
     assert says(code) == ["1"] * 4
 
 
-# What starts threads of each library.
+# What starts threads of each library, in a parallel region or two: many of them would each wait for
+# cores that the waiting threads of the other library keep busy.
 BESIDE = {
     "torch": "float(torch.ones(1000, 1000).softmax(1).sum())",
-    "sklearn.ensemble": """sklearn.ensemble.HistGradientBoostingClassifier(max_iter=1).fit(
-                calls.X[:, :5], calls.LABELS % 3).score(calls.X[:, :5], calls.LABELS % 3)""",
+    "sklearn.metrics": "sklearn.metrics.pairwise_distances_argmin(calls.X, calls.X[:9]).tolist()",
 }
 
 
