@@ -149,9 +149,10 @@ int fl_parallel(fl_task *task, void *context, ptrdiff_t n, ptrdiff_t step, int n
     atomic_init(&all.stopped, 0);
 #ifdef _OPENMP
     /* Inside somebody else's parallel region the cores are taken already. */
-    const int most = n < MAX_THREADS ? (int)n : MAX_THREADS;
-    const int n_team = n_threads < most ? n_threads : most;
-    if (n_team > 1 && !forked && !omp_in_parallel()) {
+    const int n_team = n_threads < MAX_THREADS ? n_threads : MAX_THREADS;
+    /* The whole team for few rows too: threads that a smaller one has no place for end, and to
+       start them again for the next call takes half a millisecond. */
+    if (n > 1 && n_team > 1 && !forked && !omp_in_parallel()) {
 #pragma omp parallel num_threads(n_team)
         {
             const ptrdiff_t team = omp_get_num_threads(), me = omp_get_thread_num();

@@ -307,6 +307,9 @@ def test_team_is_all_threads_or_one(variable):
         for rows in (5, 50, 500, 600, 700, 5000, 50_000):
             fl.softmax(np.zeros((rows, 100), "f4"))
             sizes.add(1 + os_threads() - before)
+        for rows in (2, 3, 4, 6):
+            fl.softmax(np.zeros((rows, 60_000), "f4"))
+            sizes.add(1 + os_threads() - before)
         for call in calls.CALLS:
             calls.digest(call)
             sizes.add(1 + os_threads() - before)
