@@ -28,6 +28,7 @@
 static fl_interrupted *is_interrupted; /* may be NULL */
 static int forked;        /* whether this process is a fork of one that loaded the library */
 static int quota_threads; /* the cgroup's quota of processors, rounded up; 0: none */
+static int set_by_user;   /* OMP_NUM_THREADS says how many; OpenMP, too, reads it once */
 
 #ifndef _WIN32
 static void in_child(void) { forked = 1; }
@@ -58,6 +59,8 @@ static int read_quota(void)
 
 void fl_parallel_init(fl_interrupted *interrupted)
 {
+    const char *value = getenv("OMP_NUM_THREADS");
+    set_by_user = value && *value;
     is_interrupted = interrupted;
 #ifdef __linux__
     quota_threads = read_quota();
@@ -81,15 +84,14 @@ static int at_most(int n, int limit) { return limit > 0 && limit < n ? limit : n
 #endif
 
 /* OMP_NUM_THREADS if set, else the least of what OpenMP says, the affinity mask and the
-   cgroup's quota. Asked anew at each call, but for the quota, which is read once; a limit set
-   through OpenMP counts always. */
+   cgroup's quota. Asked anew at each call, but for the environment and the quota, which are read
+   once; a limit set through OpenMP counts always. */
 int fl_default_threads(void)
 {
     int n = 1;
 #ifdef _OPENMP
     n = omp_get_max_threads();
-    const char *set_by_user = getenv("OMP_NUM_THREADS");
-    if (set_by_user == NULL || *set_by_user == '\0') {
+    if (!set_by_user) {
 #ifdef __linux__
         cpu_set_t set;
         if (sched_getaffinity(0, sizeof set, &set) == 0)
