@@ -10,12 +10,14 @@ cdef atomic_int _bfloat16_number = -1  # NumPy's number of ml_dtypes' type; -1: 
 
 cdef int _number_of_bfloat16() noexcept:
     global _bfloat16_number
-    if _bfloat16_number < 0:
+    cdef int number = _bfloat16_number
+    if number < 0:
         # Another thread may be in the middle of its import.
         bfloat16 = getattr(sys.modules.get("ml_dtypes"), "bfloat16", None)
         if bfloat16 is not None:
-            _bfloat16_number = np.dtype(bfloat16).num
-    return _bfloat16_number
+            number = np.dtype(bfloat16).num  # Clang takes no Python object for an atomic one
+            _bfloat16_number = number
+    return number
 
 
 cdef int _format_of_integers(ptrdiff_t size) noexcept:
