@@ -23,7 +23,7 @@ cdef _argmax_over_all(cnp.ndarray a):
     places = _argmax(a, cnp.PyArray_NDIM(a) - 1)
     largest = np.take_along_axis(a, places[..., None], -1).ravel()
     row = _argmax(largest, 0)[()]
-    return row * cnp.PyArray_DIM(a, cnp.PyArray_NDIM(a) - 1) + places.flat[row]
+    return row * cnp.PyArray_DIM(a, cnp.PyArray_NDIM(a) - 1) + places.ravel()[row]
 
 
 cdef cnp.ndarray _argmax(cnp.ndarray a, int axis):
@@ -161,12 +161,21 @@ cdef cnp.ndarray _last_axis_to(cnp.ndarray a, int axis):
     return a if axis == cnp.PyArray_NDIM(a) - 1 else np.moveaxis(a, -1, axis)
 
 
+cdef tuple _top_k_of_integers(cnp.ndarray a, ptrdiff_t count, int axis, bint smallest):
+    """Row by row: NumPy sorts along an axis of no more than 32."""
+    cdef tuple a_shape = (<object>a).shape
+    cdef tuple kept = a_shape[:axis] + a_shape[axis + 1:]
+    rows = np.moveaxis(a, axis, -1).reshape(math.prod(kept), a_shape[axis])
+    # ~ turns the order of integers, of any sign, and of booleans; a stable sort keeps ties.
+    order = np.argsort(rows if smallest else ~rows, axis=1, kind="stable")[:, :count]
+    values = np.take_along_axis(rows, order, 1).astype(a.dtype.newbyteorder("="))
+    shape = kept + (count,)
+    return _last_axis_to(values.reshape(shape), axis), _last_axis_to(order.reshape(shape), axis)
+
+
 cdef tuple _top_k(cnp.ndarray a, ptrdiff_t count, int axis, bint smallest, bint in_order):
     if not _is_floating(a):
-        # ~ turns the order of integers, of any sign, and of booleans; a stable sort keeps ties.
-        order = np.argsort(a if smallest else ~a, axis=axis, kind="stable")
-        order = order.take(np.arange(count), axis=axis)
-        return np.take_along_axis(a, order, axis).astype(a.dtype.newbyteorder("=")), order
+        return _top_k_of_integers(a, count, axis, smallest)
     cdef k.fl_walk walk
     cdef cnp.ndarray values, indices
     cdef int compute = _compute_in(_format(a))

@@ -1,15 +1,16 @@
 # Losses of rows: included by _core.pyx. Arguments are checked and described here; the
 # formulas are in src/kernels/losses.h.
 
-cdef str _place(cnp.ndarray a, ptrdiff_t flat_position):
-    """The position as one writes it behind the name of the array."""
+cdef str _element(str argument, cnp.ndarray a, ptrdiff_t flat_position):
+    """What is wrong and what it is, as in "targets[2] is 7"."""
     position = np.unravel_index(flat_position, (<object>a).shape)
-    return f"[{', '.join([str(i) for i in position])}]" if position else ""
+    place = f"[{', '.join([str(i) for i in position])}]" if position else ""
+    return f"{argument}{place} is {(<object>a)[position]}"
 
 
 cdef _refuse_label(cnp.ndarray given, ptrdiff_t flat_position, n_classes, expected, str argument):
     raise IndexError(
-        f"{argument}{_place(given, flat_position)} is {given.flat[flat_position]}, "
+        f"{_element(argument, given, flat_position)}, "
         f"expected a class in [0, {n_classes}){expected}"
     )
 
@@ -19,8 +20,9 @@ cdef _refuse_large_labels(targets, ptrdiff_t n_classes, expected, str argument):
     if isinstance(targets, np.ndarray):
         return
     given = np.array(targets, dtype=object)
-    if all(type(label) is int for label in given.flat):
-        for i, label in enumerate(given.flat):
+    every = given.ravel()
+    if all(type(label) is int for label in every):
+        for i, label in enumerate(every):
             if not 0 <= label < n_classes and not -(2**63) <= label < 2**63:
                 _refuse_label(given, i, n_classes, expected, argument)
 
@@ -97,10 +99,7 @@ cdef cnp.ndarray _relative(cnp.ndarray weights):
 
 cdef _refuse_unless(right, cnp.ndarray given, str argument, str expected):
     if not np.all(right):
-        first = np.argmin(right)
-        raise ValueError(
-            f"{argument}{_place(given, first)} is {given.flat[first]}, expected {expected}"
-        )
+        raise ValueError(f"{_element(argument, given, np.argmin(right))}, expected {expected}")
 
 
 cdef _check_reduction(reduction):
