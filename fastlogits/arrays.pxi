@@ -194,6 +194,18 @@ cdef cnp.ndarray _bfloat16_from_dlpack(x):
     return (<object>bits).view(bfloat16)
 
 
+cdef cnp.dtype _wanted_dtype(dtype):
+    try:
+        wanted = np.dtype(dtype)
+        if wanted.isnative and wanted.num in (
+            cnp.NPY_FLOAT16, cnp.NPY_FLOAT32, cnp.NPY_FLOAT64, _number_of_bfloat16()
+        ):
+            return wanted
+    except (TypeError, ValueError):  # it is none at all
+        pass
+    raise TypeError(f"dtype must be float16, bfloat16, float32 or float64, got {dtype!r}")
+
+
 # What is computed, and from what to what.
 cdef struct _Types:
     int compute  # FL_F32 or FL_F64
@@ -216,12 +228,8 @@ cdef cnp.ndarray _logits(x, dtype, str argument, bint reduces, _Types *types):
         if cnp.PyArray_ITEMSIZE(a) == 2 and types.compute == k.FL_F32 and not reduces:
             types.result = cnp.PyArray_TYPE(a)
         return a
-    wanted = np.dtype(dtype)
+    wanted = _wanted_dtype(dtype)
     types.result = wanted.num
-    if not wanted.isnative or wanted.num not in (
-        cnp.NPY_FLOAT16, cnp.NPY_FLOAT32, cnp.NPY_FLOAT64, _number_of_bfloat16()
-    ):
-        raise TypeError(f"dtype must be float16, bfloat16, float32 or float64, got {wanted}")
     if wanted.num == cnp.NPY_FLOAT64:
         types.compute = k.FL_F64
     return a

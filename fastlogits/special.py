@@ -261,7 +261,7 @@ def logsumexp(
         operands.append(b if isinstance(b, int | float | complex) else weights.dtype)
         try:
             values, weights = np.broadcast_arrays(values, weights)
-        except ValueError:
+        except (RuntimeError, ValueError):  # the former for more than 32 dimensions
             raise ValueError(
                 f"a and b must broadcast, got shapes {values.shape} and {weights.shape}"
             ) from None
@@ -475,8 +475,6 @@ def _scalar(result: Any) -> Any:
 
 def _exp_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """What NumPy's exp makes of `dtype`, but for booleans."""
-    if _is_bfloat16(dtype):
-        return dtype
     if dtype.kind == "b":
         return np.dtype(np.float64)
     if dtype.kind in "iu":
@@ -688,9 +686,7 @@ def _elementwise(
     if values.dtype.kind == "c":
         raise TypeError(f"x must be real, got dtype {values.dtype}")
     if dtype is not None:
-        inner = np.dtype(dtype).newbyteorder("=")
-        if inner.char not in "fdg":
-            raise TypeError(f"dtype must be float32, float64 or longdouble, got {inner}")
+        inner = _wanted_dtype(dtype)
     elif values.dtype.char in "fdg":
         inner = values.dtype.newbyteorder("=")
     else:
@@ -721,17 +717,27 @@ def _elementwise(
         return out
 
 
+def _wanted_dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        wanted = np.dtype(dtype).newbyteorder("=")
+        if wanted.char in "fdg":
+            return wanted
+    except (TypeError, ValueError):  # it is none at all
+        pass
+    raise TypeError(f"dtype must be float32, float64 or longdouble, got {dtype!r}")
+
+
 def _check_out(out: Any, values: _Array, inner: np.dtype[Any]) -> None:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be an array, got {type(out).__name__}")
     if not np.can_cast(inner, out.dtype, "same_kind"):
         raise TypeError(f"out must hold {inner} results, got dtype {out.dtype}")
     try:
-        fits = np.broadcast_shapes(values.shape, out.shape) == out.shape
+        np.broadcast_to(values, out.shape)
     except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"x of shape {values.shape} does not broadcast to out of {out.shape}")
+        raise ValueError(
+            f"x of shape {values.shape} does not broadcast to out of {out.shape}"
+        ) from None
     if not out.flags.writeable:
         raise ValueError("out is read-only")
 
