@@ -139,10 +139,11 @@ def loss(
         # A coefficient of 0 beside a logit of -inf adds nothing.
         value = np.where((a == 0) & (x == -np.inf), 0, -a * rows.log_softmax()).sum(axis=-1)
         value, value_terms = value + z * lse**2, value + z * size**2
-        # Where p may be nearly 1, sum(a) p - a is the a of the others - sum(a) (1 - p).
+        # Where p is nearly 1, sum(a) p - a is the a of the others - sum(a) (1 - p).
         total = a.sum(axis=-1, keepdims=True)
         others = np.where(rows.is_top, 0, a).sum(axis=-1, keepdims=True)
-        grad = np.where(rows.is_top, others - total * rows.one_minus_softmax(), total * p - a)
+        sure = others - total * rows.one_minus_softmax()
+        grad = np.where(rows.is_top & (p > 0.5), sure, total * p - a)
         grad = grad + (2 * z * lse)[..., None] * p
         grad_terms = (total + (2 * z * size)[..., None]) * p + a
         value, value_terms = (np.where(counts, s * v, 0) for v in (value, value_terms))

@@ -19,6 +19,13 @@ def test_equal_logits_are_uniform():
     np.testing.assert_allclose(reference.logsumexp(x), 5000 + np.log(np.longdouble(7)), rtol=1e-18)
 
 
+def test_gradient_of_a_flat_row_keeps_its_digits():
+    n = 100_000
+    grad = reference.loss(np.zeros((1, n)), [n - 1], reduction="none").grad
+    np.testing.assert_allclose(grad[0, :-1], np.longdouble(1) / n, rtol=1e-18)
+    np.testing.assert_allclose(grad[0, -1], np.longdouble(1) / n - 1, rtol=1e-18)
+
+
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 1000.0])
 def test_agrees_with_mpmath(temperature):
     mpmath = pytest.importorskip("mpmath", reason="mpmath is not installed")
