@@ -44,7 +44,7 @@ cdef int _run_pieces(k.fl_pieces *call, k.fl_piece_kernel *kernel) except -1:
 
 
 cdef _refuse_outside_unit(cnp.ndarray targets):
-    _refuse_unless((targets >= 0) & (targets <= 1), targets, "targets", "a number in [0, 1]")
+    _refuse_outside(targets, 1, "targets", "a number in [0, 1]")
 
 
 cdef cnp.ndarray _binary_targets(targets, cnp.ndarray x, int compute):

@@ -81,7 +81,7 @@ cdef cnp.ndarray _weights(weights, str argument, dtype, tuple shape=None, str of
         raise ValueError(
             f"{argument} must have the shape of {of}, {shape}, got {(<object>given).shape}"
         )
-    _refuse_unless(given >= 0, given, argument, "no less than 0")
+    _refuse_outside(given, math.inf, argument, "no less than 0")
     return _cast(np.array(given, order="C", copy=True), dtype)
 
 
@@ -97,7 +97,10 @@ cdef cnp.ndarray _relative(cnp.ndarray weights):
         return np.asarray(np.ldexp(weights, -exponent))
 
 
-cdef _refuse_unless(right, cnp.ndarray given, str argument, str expected):
+cdef _refuse_outside(cnp.ndarray given, most, str argument, str expected):
+    """Numbers that are not in [0, most]."""
+    with np.errstate(invalid="ignore"):  # as bfloat16 says of NaN
+        right = given >= 0 if most == math.inf else (given >= 0) & (given <= most)
     if not np.all(right):
         raise ValueError(f"{_element(argument, given, np.argmin(right))}, expected {expected}")
 

@@ -199,7 +199,7 @@ def _checked(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return both as arrays with at least one axis of rows, all arguments checked."""
     x, y = _array(logits, "logits"), _array(labels, "labels")
-    if x.dtype.kind in "cOSUMm":
+    if x.dtype.kind in "cOSUMm" or x.dtype.char == "g":
         raise TypeError(f"logits: expected real numbers, got dtype {x.dtype}")
     if y.dtype.kind not in "iu":
         raise TypeError(f"labels: expected an integer dtype, got {y.dtype}")
