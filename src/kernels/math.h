@@ -127,7 +127,7 @@ FL_INLINE NAME(pair) NAME(exp)(vec x, const NAME(frame) *f, int scaled)
 
 #if FL_BITS == 64 /* all that a row's finish needs, of either element type */
 /* exp(x) 2^(FRAME_SHIFT - frame_n) as a pair: hi as far as it goes, lo most of what hi rounds
-   away. The relative error of the pair is that of the polynomial and of r^2: below 0.11 ulp. */
+   away. The relative error of the pair is that of the polynomial and of r^2: below 0.15 ulp. */
 FL_INLINE NAME(pair) NAME(exp_pair)(NAME(pair) x, vec frame_n)
 {
     const vec shift = v_sub(v_set1((real)(EXPONENT_BIAS + FRAME_SHIFT)), frame_n);
