@@ -719,7 +719,7 @@ def _elementwise(
 
 def _wanted_dtype(dtype: Any) -> np.dtype[Any]:
     try:
-        wanted = np.dtype(dtype).newbyteorder("=")
+        wanted: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
         if wanted.char in "fdg":
             return wanted
     except (TypeError, ValueError):  # it is none at all
