@@ -12,8 +12,10 @@ OTHERS := $(if $(filter-out 0,$(PEERS)),$(VENV)/extra-peers)
 COMMITS := 3
 # What `make bench` measures: a regular expression.
 BENCH := Usual|Import|Error
+# How long each fuzzer runs.
+SECONDS := 60
 
-.PHONY: demo test tsan lint bench asv asv-check accuracy exhaustive clean
+.PHONY: demo test native native-hashes tsan fuzz lint bench asv asv-check accuracy exhaustive clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two pips at once would spoil the environment.
 .NOTPARALLEL:
@@ -24,6 +26,21 @@ demo: $(VENV)/installed
 # The script, not `python -m pytest`: that would import the checkout, which has no compiled core.
 test: $(VENV)/extra-test $(OTHERS)
 	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 tests
+
+# The kernels without Python: by each compiler that is installed, on aarch64 in an emulator, and
+# under Clang's sanitizers.
+native: export PATH := $(abspath $(BIN)):$(PATH)
+native: $(VENV)/cmake
+	tests/native/run
+
+native-hashes: export PATH := $(abspath $(BIN)):$(PATH)
+native-hashes: $(VENV)/cmake
+	tests/native/run write-hashes
+
+# The C entry points, with whatever comes up.
+fuzz: export PATH := $(abspath $(BIN)):$(PATH)
+fuzz: $(VENV)/cmake
+	tests/native/run fuzz $(SECONDS)
 
 # Calls in many Python threads at once, under GCC's ThreadSanitizer: without OpenMP, whose barriers
 # it does not know, and at the same addresses each time, without which it may not start.
@@ -110,6 +127,10 @@ $(VENV)/installed: $(VENV)/created $(SOURCES)
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir $(VENV)/wheel .
 	$(BIN)/pip install --quiet --no-deps --force-reinstall $(VENV)/wheel/*.whl
 	$(BIN)/pip install --quiet "$$(echo $(VENV)/wheel/*.whl)[cli,sklearn]"
+	@touch $@
+
+$(VENV)/cmake: $(VENV)/created
+	$(BIN)/pip install --quiet "cmake>=3.20" ninja
 	@touch $@
 
 $(VENV)/extra-%: $(VENV)/installed

@@ -116,8 +116,11 @@ static const real *NAME(labels_of)(const fl_rows *rows, ptrdiff_t begin, int wid
     if (begin + width > labels->begin + LABELS) {
         const ptrdiff_t left = rows->n_rows - begin, n = left < LABELS ? left : LABELS;
         const int64_t *from = rows->labels + begin, ignored = rows->loss->ignore_index;
-        for (ptrdiff_t i = 0; i < n; ++i)
-            labels->number[i] = from[i] == ignored ? (real)-1 : (real)from[i];
+        /* Compared, never used as a place: so they need not be read once, as label_of does. */
+        for (ptrdiff_t i = 0; i < n; ++i) {
+            const int counts = from[i] >= 0 && from[i] < rows->n_classes && from[i] != ignored;
+            labels->number[i] = counts ? (real)from[i] : (real)-1;
+        }
         for (ptrdiff_t i = n; i < width; ++i)
             labels->number[i] = 0;
         labels->begin = begin;
@@ -212,6 +215,9 @@ static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
         NAME(label_tile)(tile, labels, swept);
         for (int h = 0; h < tile->width; h += WIDTH)
             swept->ignored |= v_lanes(v_gt(v_set1((real)0), v_load(labels + h))) != 0;
+    } else {
+        for (int b = 0; b < tile->width; b += FL_WIDTH_F64)
+            v_store(swept->logit + b, v_set1(0.0)); /* a loss computes with it, to no effect */
     }
     NAME(target) target;
     if (NAME(target_of)(rows, begin, &target)) {

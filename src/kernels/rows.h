@@ -323,14 +323,15 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const vec *tops,
         const ptrdiff_t at = plain[i];
         NAME(prefetch_span)(ahead, at);
         NAME(fold_sum) span = NAME(fold_nothing)();
-        NAME(sum_span)(x + at, &frame, max, &span, e + at, 1, store, scaled);
+        NAME(sum_span)(x + at, &frame, max, &span, store ? e + at : NULL, 1, store, scaled);
         spans[at / FOLD_SPAN] = span;
     }
     for (ptrdiff_t i = 0; i < n_with_max; ++i) {
         const ptrdiff_t at = with_max[i];
         NAME(prefetch_span)(ahead, at);
         NAME(fold_sum) span = NAME(fold_nothing)();
-        equal += NAME(sum_span)(x + at, &frame, max, &span, e + at, 0, store, scaled);
+        equal +=
+            NAME(sum_span)(x + at, &frame, max, &span, store ? e + at : NULL, 0, store, scaled);
         spans[at / FOLD_SPAN] = span;
     }
     for (int k = 0; k < GROUP && j + k * WIDTH < n; ++k) {

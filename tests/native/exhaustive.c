@@ -455,7 +455,7 @@ int main(int argc, char **argv)
     const int n_tables = fl_tables(&tables);
     if (n_tables > MOST_TABLES)
         return 2;
-    fl_parallel_init();
+    fl_parallel_init(NULL);
     printf("Tables:");
     for (int t = 0; t < n_tables; ++t)
         printf(" %s", tables[t]->name);
