@@ -15,7 +15,7 @@ BENCH := Usual|Import|Error
 # How long each fuzzer runs.
 SECONDS := 60
 
-.PHONY: demo test native native-hashes tsan fuzz lint bench asv asv-check accuracy exhaustive clean
+.PHONY: demo test native native-hashes asan tsan fuzz fuzz-python lint bench asv asv-check accuracy exhaustive clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two pips at once would spoil the environment.
 .NOTPARALLEL:
@@ -42,14 +42,28 @@ fuzz: export PATH := $(abspath $(BIN)):$(PATH)
 fuzz: $(VENV)/cmake
 	tests/native/run fuzz $(SECONDS)
 
-# Calls in many Python threads at once, under GCC's ThreadSanitizer: without OpenMP, whose barriers
-# it does not know, and at the same addresses each time, without which it may not start.
-tsan: export CFLAGS := -fsanitize=thread -O1 -g -DFASTLOGITS_NO_FORCED_INLINE
-tsan: export CC := gcc
-tsan: $(VENV)/created
-	$(BIN)/python -m venv $(VENV)/tsan
-	$(VENV)/tsan/bin/pip install --quiet -C build-dir=$(VENV)/tsan/build -C cmake.build-type=Debug \
-	    -C cmake.define.FASTLOGITS_OPENMP=OFF ".[test]"
+# The Python functions, with whatever comes up.
+fuzz-python: $(VENV)/extra-test
+	cd tests && $(abspath $(BIN))/python -m fuzz $(SECONDS)
+
+# GCC's sanitizers, with the package in environments of their own.
+asan tsan: export CC := gcc
+asan: export CFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+tsan: export CFLAGS := -fsanitize=thread
+# ThreadSanitizer does not know the barriers of OpenMP.
+tsan: OPENMP := OFF
+
+# The tests, with few examples of each property. The first exception of C++, which other libraries
+# throw, needs its library from the beginning.
+asan: $(VENV)/asan/installed
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+	    $(VENV)/asan/bin/pytest --numprocesses=auto --maxprocesses=4 --hypothesis-profile=quick \
+	    $(WITHOUT_ASAN:%=--deselect=tests/%) tests
+
+# Calls in many Python threads at once, at the same addresses each time, without which it may not
+# start.
+tsan: $(VENV)/tsan/installed
 	LD_PRELOAD=$$(gcc -print-file-name=libtsan.so) PYTHONMALLOC=malloc \
 	    setarch $$(uname -m) -R $(VENV)/tsan/bin/pytest --capture=no tests/test_concurrency.py
 
@@ -127,6 +141,13 @@ $(VENV)/installed: $(VENV)/created $(SOURCES)
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir $(VENV)/wheel .
 	$(BIN)/pip install --quiet --no-deps --force-reinstall $(VENV)/wheel/*.whl
 	$(BIN)/pip install --quiet "$$(echo $(VENV)/wheel/*.whl)[cli,sklearn]"
+	@touch $@
+
+$(VENV)/%san/installed: $(VENV)/created $(SOURCES)
+	$(BIN)/python -m venv $(VENV)/$*san
+	CFLAGS="$$CFLAGS -O1 -g -DFASTLOGITS_NO_FORCED_INLINE" $(VENV)/$*san/bin/pip install --quiet \
+	    -C build-dir=$(VENV)/$*san/build -C cmake.build-type=Debug \
+	    -C cmake.define.FASTLOGITS_OPENMP=$(or $(OPENMP),ON) ".[test]"
 	@touch $@
 
 $(VENV)/cmake: $(VENV)/created

@@ -13,6 +13,7 @@ import fastlogits
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 settings.register_profile("default", max_examples=100, **_common)
 settings.register_profile("ci", max_examples=100, derandomize=True, **_common)
+settings.register_profile("quick", max_examples=10, **_common)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
