@@ -38,7 +38,9 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("name", CALLS)
 def test_ctrl_c_ends_a_long_call_and_the_process_is_sound(name, threads):
     code = textwrap.dedent(CHILD).format(threads=threads, call=CALLS[name])
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, text=True
+    ) as child:
         try:
             assert child.stdout.readline() == "begun\n"
             time.sleep(0.3)
