@@ -146,8 +146,9 @@ $(VENV)/installed: $(VENV)/created $(SOURCES)
 $(VENV)/%san/installed: $(VENV)/created $(SOURCES)
 	$(BIN)/python -m venv $(VENV)/$*san
 	CFLAGS="$$CFLAGS -O1 -g -DFASTLOGITS_NO_FORCED_INLINE" $(VENV)/$*san/bin/pip install --quiet \
-	    -C build-dir=$(VENV)/$*san/build -C cmake.build-type=Debug \
-	    -C cmake.define.FASTLOGITS_OPENMP=$(or $(OPENMP),ON) ".[test]"
+	    --config-settings=build-dir=$(VENV)/$*san/build \
+	    --config-settings=cmake.build-type=Debug \
+	    --config-settings=cmake.define.FASTLOGITS_OPENMP=$(or $(OPENMP),ON) ".[test]"
 	@touch $@
 
 $(VENV)/cmake: $(VENV)/created
