@@ -58,8 +58,7 @@ tsan: OPENMP := OFF
 asan: $(VENV)/asan/installed
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
-	    $(VENV)/asan/bin/pytest --numprocesses=auto --maxprocesses=4 --hypothesis-profile=quick \
-	    $(WITHOUT_ASAN:%=--deselect=tests/%) tests
+	    $(VENV)/asan/bin/pytest --numprocesses=auto --maxprocesses=4 --hypothesis-profile=quick tests
 
 # Calls in many Python threads at once, at the same addresses each time, without which it may not
 # start.

@@ -35,13 +35,18 @@ def exact(x):
     return mp.mpf(float(x))
 
 
+def value(coefficients, x):
+    """Of the polynomial with these coefficients, lowest power first."""
+    return mp.fsum(c * x**k for k, c in enumerate(coefficients))
+
+
 def fit(f, weight, low, high, degree, known=()):
     """Coefficients of the weighted least-squares polynomial, behind the lowest that are known."""
     middle, half = (low + high) / 2, (high - low) / 2
     nodes = [middle + half * mp.cos(mp.pi * (i + mp.mpf(0.5)) / 200) for i in range(200)]
     powers = range(len(known), degree + 1)
     matrix = mp.matrix([[weight(x) * x**k for k in powers] for x in nodes])
-    values = mp.matrix([weight(x) * (f(x) - mp.polyval(known[::-1], x)) for x in nodes])
+    values = mp.matrix([weight(x) * (f(x) - value(known, x)) for x in nodes])
     return list(mp.lu_solve(matrix.T * matrix, matrix.T * values))
 
 
@@ -62,9 +67,9 @@ def polynomial(f, low, high, degree, dtype, weight, stepwise=False):
     else:
         fitted = fit(f, weight, low, high, degree)
     coefficients = [rounded(c, dtype) for c in fitted]
-    highest_first = [exact(c) for c in coefficients[::-1]]
+    used = [exact(c) for c in coefficients]
     grid = [low + (high - low) * mp.mpf(2 * i + 1) / 4000 for i in range(2000)]
-    error = max(abs(weight(x) * (f(x) - mp.polyval(highest_first, x))) for x in grid)
+    error = max(abs(weight(x) * (f(x) - value(used, x))) for x in grid)
     return Derived(coefficients, error)
 
 

@@ -5,16 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* To the sanitizers: memory that holds nothing yet, and memory that is not to be touched at all. */
+#define SET_NOTHING(p, n) ((void)(p), (void)(n))
+#define FORBID(p, n) ((void)(p), (void)(n))
+#define ALLOW(p, n) ((void)(p), (void)(n))
 #ifdef __has_feature
 #if __has_feature(memory_sanitizer)
 #include <sanitizer/msan_interface.h>
-#define POISON(p, n) __msan_poison(p, n)
-#define UNPOISON(p, n) __msan_unpoison(p, n)
+#undef SET_NOTHING
+#undef ALLOW
+#define SET_NOTHING(p, n) __msan_poison(p, n)
+#define ALLOW(p, n) __msan_unpoison(p, n)
+#elif __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#undef FORBID
+#undef ALLOW
+#define FORBID(p, n) __asan_poison_memory_region(p, n)
+#define ALLOW(p, n) __asan_unpoison_memory_region(p, n)
 #endif
-#endif
-#ifndef POISON
-#define POISON(p, n) ((void)(p), (void)(n))
-#define UNPOISON(p, n) POISON(p, n)
 #endif
 
 /* --------------------------------------- Numbers as bits ---------------------------------------
@@ -101,8 +109,9 @@ typedef struct {
     size_t size;
 } array;
 
-/* What memory holds before anything is written. */
-enum { UNTOUCHED = 0xa5 };
+/* What memory holds before anything is written, and how many bytes of it there are beside an array,
+   for what no sanitizer sees: a register that is stored under a mask. */
+enum { UNTOUCHED = 0xa5, MARGIN = 64 };
 
 static void *allocate(size_t size)
 {
@@ -139,6 +148,14 @@ void lay_out(int ndim, const ptrdiff_t *shape, const int *order, ptrdiff_t step,
     }
 }
 
+static size_t count(const array *a)
+{
+    size_t n = a->format == MISSING ? 0 : 1;
+    for (int d = 0; d < a->ndim; ++d)
+        n *= (size_t)a->shape[d];
+    return n;
+}
+
 static array new_array(const call *c, const places *at, int which)
 {
     array a = {.format = c->format[which], .stride = at->stride[which]};
@@ -148,19 +165,27 @@ static array new_array(const call *c, const places *at, int which)
     a.ndim = array_shape(c, which, a.shape);
     for (int d = 0; d < a.ndim; ++d) {
         const ptrdiff_t reach = (a.shape[d] - 1) * a.stride[d];
-        if (a.shape[d] == 0)
-            high = low; /* no element at all */
-        else if (reach < 0)
-            low += reach;
-        else
-            high += reach;
+        low += reach < 0 ? reach : 0;
+        high += reach > 0 ? reach : 0;
     }
-    a.size = (size_t)(at->lead[which] + (high > low ? high - low : 0));
+    if (count(&a) == 0)
+        low = high = 0;
+    const size_t before = (size_t)(MARGIN + at->lead[which]), own = (size_t)(high - low);
+    a.size = before + own + MARGIN;
     a.memory = allocate(a.size);
-    a.first = a.memory + at->lead[which] - (high > low ? low : 0);
+    a.first = a.memory + before - low;
     memset(a.memory, UNTOUCHED, a.size);
-    POISON(a.memory, a.size);
+    SET_NOTHING(a.memory, a.size);
+    FORBID(a.memory, before);
+    FORBID(a.memory + before + own, MARGIN);
     return a;
+}
+
+static void free_array(const array *a)
+{
+    if (a->first)
+        ALLOW(a->memory, a->size);
+    free(a->memory);
 }
 
 /* What to do with elements: make them of their bits, read these, or that and leave UNTOUCHED. */
@@ -190,14 +215,6 @@ static void visit(const array *a, int d, unsigned char *at, int how, uint64_t **
     }
 }
 
-static size_t count(const array *a)
-{
-    size_t n = 1;
-    for (int d = 0; d < a->ndim; ++d)
-        n *= (size_t)a->shape[d];
-    return a->first ? n : 0;
-}
-
 static void visit_all(const array *a, int how, uint64_t **bits)
 {
     if (count(a))
@@ -223,10 +240,10 @@ static int has_kept(const array *a, const uint64_t *bits)
     return kept;
 }
 
-/* Whether a result has nothing else in its memory, now that the elements are taken. */
+/* Whether nothing else was written in the memory of a result, now that the elements are taken. */
 static int has_kept_gaps(const array *a)
 {
-    UNPOISON(a->memory, a->size);
+    ALLOW(a->memory, a->size);
     for (size_t i = 0; i < a->size; ++i)
         if (a->memory[i] != UNTOUCHED)
             return 0;
@@ -238,7 +255,7 @@ void settle(const call *c, const places *at, int which, uint64_t *bits)
     const array a = new_array(c, at, which);
     fill(&a, bits);
     visit_all(&a, READ, &bits);
-    free(a.memory);
+    free_array(&a);
 }
 
 /* -------------------------------------------- Calls --------------------------------------------
@@ -380,7 +397,7 @@ results run_call(const call *c, const places *at, const fl_table *table, int n_t
         if (arrays[k].first)
             got.trespassed |=
                 written ? !has_kept_gaps(arrays + k) : !has_kept(arrays + k, c->bits[k]);
-        free(arrays[k].memory);
+        free_array(arrays + k);
     }
     return got;
 }

@@ -39,7 +39,7 @@ typedef struct {
     int smallest, sorted;
 } call;
 
-/* Where its arrays lie: each in memory of its own, of no byte more than it needs. */
+/* Where its arrays lie: each in memory of its own, between margins that are not to be touched. */
 typedef struct {
     ptrdiff_t stride[ARRAYS][DIMS];
     ptrdiff_t lead[ARRAYS]; /* bytes from a multiple of 64 to the first in memory */

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ELEMENTS = 20000 };
+enum { MOST_ELEMENTS = 3000, MOST_OF_LONG_ROWS = 20000 };
 
 /* -------------------------------------------- Bytes --------------------------------------------
  */
@@ -148,7 +148,8 @@ static void choose_shape(call *c)
     for (int d = c->row_dims; d < c->ndim; ++d)
         if (c->shape[d] == 0 && !may_be_empty)
             c->shape[d] = 1;
-    for (int d = 0; kind != 255 && count(c, 0, c->ndim) > MOST_ELEMENTS; ++d)
+    const size_t most = kind % 8 < 6 ? MOST_ELEMENTS : MOST_OF_LONG_ROWS;
+    for (int d = 0; kind != 255 && count(c, 0, c->ndim) > most; ++d)
         c->shape[d % c->ndim] = (c->shape[d % c->ndim] + 1) / 2;
 }
 
