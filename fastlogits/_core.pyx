@@ -468,9 +468,14 @@ cdef _run_into(k.fl_walk *walk, cnp.ndarray out, double temperature):
         _run(walk, k.fl_walk_rows(walk) * max(walk.rows.n_classes, 1))
 
 
-cdef tuple _several_axes(axis, int ndim):
+cpdef tuple _several_axes(axis, int ndim):
+    """The axes meant by a tuple, one of them or None, in 0 to ndim - 1."""
+    if axis is None:
+        return tuple(range(ndim))
+    # Only a tuple stands for several axes: a list raises TypeError, as in NumPy's reductions.
+    several = axis if isinstance(axis, tuple) else (axis,)
     try:
-        return tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim, "axis")
+        return normalize_axis_tuple(several, ndim, "axis")
     except TypeError:
         _refuse_axis(axis, ANY_AXES)
     except OverflowError:

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, TypeGuard, overload
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastlogits._core import _array as _as_array
+from fastlogits._core import _several_axes
 from fastlogits._core import log_sigmoid as _log_sigmoid
 from fastlogits._core import log_softmax as _log_softmax
 from fastlogits._core import logsumexp as _logsumexp
@@ -273,7 +273,7 @@ def logsumexp(
     dtype = np.result_type(*operands)
     if dtype.kind not in "fc":
         dtype = np.dtype(np.float64)
-    axes = _axes(axis, values.ndim)
+    axes = _several_axes(axis, values.ndim)
 
     with np.errstate(all="ignore"):
         sign: _Array
@@ -447,22 +447,6 @@ def _numbers(x: Any, name: str) -> _Array:
     return values
 
 
-def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
-    if axis is None:
-        return tuple(range(ndim))
-    # Only a tuple stands for several axes: a list raises TypeError, as in NumPy's reductions.
-    several = axis if isinstance(axis, tuple) else (axis,)
-    try:
-        axes: tuple[int, ...] = normalize_axis_tuple(several, ndim, "axis")
-    except TypeError:
-        raise TypeError(
-            f"axis must be an integer, a tuple of integers or None, got {axis!r}"
-        ) from None
-    except OverflowError:
-        raise np.exceptions.AxisError(f"axis {axis} is out of bounds for {ndim} axes") from None
-    return axes
-
-
 def _finish(result: Any, shape: tuple[int, ...]) -> Any:
     """`result` in `shape`, as a scalar where that has no dimensions."""
     return _scalar(np.asarray(result).reshape(shape))
@@ -497,7 +481,7 @@ def _normalise(
     values = _numbers(x, "x")
     shape, dtype = values.shape, _exp_dtype(values.dtype)
     values = np.atleast_1d(values)
-    axes = _axes(axis, values.ndim)
+    axes = _several_axes(axis, values.ndim)
     if 0 in (values.shape[i] for i in axes):
         raise ValueError(
             f"x must not be empty along axis {axis}, got shape {shape}: {name} has nothing to "
