@@ -118,7 +118,8 @@ static const real *NAME(labels_of)(const fl_rows *rows, ptrdiff_t begin, int wid
         const int64_t *from = rows->labels + begin, ignored = rows->loss->ignore_index;
         /* Compared, never used as a place: so they need not be read once, as label_of does. */
         for (ptrdiff_t i = 0; i < n; ++i) {
-            const int counts = from[i] >= 0 && from[i] < rows->n_classes && from[i] != ignored;
+            const int known = (uint64_t)from[i] < (uint64_t)rows->n_classes;
+            const int counts = known & (from[i] != ignored);
             labels->number[i] = counts ? (real)from[i] : (real)-1;
         }
         for (ptrdiff_t i = n; i < width; ++i)
