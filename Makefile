@@ -14,6 +14,8 @@ COMMITS := 3
 BENCH := Usual|Import|Error
 # How long each fuzzer runs.
 SECONDS := 60
+# Every how many-th float32 `make exhaustive` takes.
+STRIDE := 1
 
 .PHONY: demo test native native-hashes asan tsan fuzz fuzz-python lint bench asv asv-check accuracy exhaustive clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -27,18 +29,18 @@ demo: $(VENV)/installed
 test: $(VENV)/extra-test $(OTHERS)
 	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 tests
 
+# CMake and Ninja.
+native native-hashes fuzz exhaustive: export PATH := $(abspath $(BIN)):$(PATH)
+
 # The kernels without Python: by each compiler that is installed, on aarch64 in an emulator, and
 # under Clang's sanitizers.
-native: export PATH := $(abspath $(BIN)):$(PATH)
 native: $(VENV)/cmake
 	tests/native/run
 
-native-hashes: export PATH := $(abspath $(BIN)):$(PATH)
 native-hashes: $(VENV)/cmake
 	tests/native/run write-hashes
 
 # The C entry points, with whatever comes up.
-fuzz: export PATH := $(abspath $(BIN)):$(PATH)
 fuzz: $(VENV)/cmake
 	tests/native/run fuzz $(SECONDS)
 
@@ -71,7 +73,7 @@ lint: $(VENV)/extra-lint
 	$(BIN)/ruff format --check .
 	# It looks for pycodestyle on the path.
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint --max-line-length 100 fastlogits
-	find src -name '*.[ch]' -exec $(BIN)/clang-format --dry-run -Werror {} +
+	find src tests -name '*.[ch]' -exec $(BIN)/clang-format --dry-run -Werror {} +
 	# No warning from this compiler, nor from clang where it is installed.
 	for cc in $(CC) $$(command -v clang); do \
 	    $$cc $(WARNINGS) src/*.c src/isa/portable.c || exit 1; done
@@ -105,25 +107,8 @@ accuracy: $(VENV)/extra-test $(OTHERS)
 	PYTHONPATH=tests:tools $(BIN)/python -m accuracy
 
 # Every float32, or every STRIDE-th, through the exponentials and logarithms of every kernel table.
-STRIDE := 1
-TABLES := portable
-ifeq ($(shell uname -m),x86_64)
-TABLES += avx2 avx512
-build/exhaustive/avx2.o: FLAGS := -mavx2 -mfma -mf16c
-build/exhaustive/avx512.o: FLAGS := -march=skylake-avx512
-build/exhaustive/run: FLAGS := -DFASTLOGITS_X86
-endif
-EXACT_CC = $(CC) -std=c11 -O3 -ffp-contract=off $(FLAGS)
-
-build/exhaustive/%.o: src/isa/%.c $(wildcard src/*.h src/*/*.h)
-	mkdir -p $(@D)
-	$(EXACT_CC) -c $< -o $@
-
-build/exhaustive/run: tests/native/exhaustive.c $(TABLES:%=build/exhaustive/%.o)
-	$(EXACT_CC) -fopenmp $^ src/*.c -lm -o $@
-
-exhaustive: build/exhaustive/run
-	$< $(STRIDE)
+exhaustive: $(VENV)/cmake
+	tests/native/run exhaustive $(STRIDE)
 
 clean:
 	rm -rf .asv .venv* build dist fastlogits-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -40,6 +40,13 @@ static const struct {
 
 int mantissa_bits(int format) { return formats[format % FL_SWAPPED].mantissa; }
 
+/* It wraps around, as it is meant to. */
+uint64_t scramble(uint64_t h, uint64_t value)
+{
+    h = (h ^ value) * UINT64_C(0x9e3779b97f4a7c15);
+    return h ^ h >> 29;
+}
+
 int element_size(int format) { return formats[format % FL_SWAPPED].size; }
 
 /* All bits but the sign and the mantissa. */

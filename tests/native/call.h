@@ -68,6 +68,9 @@ void settle(const call *c, const places *at, int which, uint64_t *bits);
 
 int element_size(int format);
 
+/* A hash of `value` after what has the hash h. */
+uint64_t scramble(uint64_t h, uint64_t value);
+
 /* How the bits of floating-point numbers are shared out; MISSING: the format is of others. */
 int mantissa_bits(int format);
 uint64_t infinity_of(int format);

@@ -52,13 +52,6 @@ static double size_or(double other, int infinite)
 /* ------------------------------------------- Numbers -------------------------------------------
  */
 
-/* It wraps around, as it is meant to. */
-static uint64_t scramble(uint64_t h, uint64_t value)
-{
-    h = (h ^ value) * UINT64_C(0x9e3779b97f4a7c15);
-    return h ^ h >> 29;
-}
-
 /* Few different numbers, of which eight are any bits and eight the ends of the format. */
 static void make_pool(int format, uint64_t pool[16])
 {
