@@ -182,7 +182,8 @@ cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, ptrdiff_t n_counted, 
             np.multiply(weights, of_class[np.where(counts, flat, 0)], out=weights, where=counts)
         if of_row is not None:
             np.multiply(weights, (<object>of_row).ravel(), out=weights, where=counts)
-    return k.fl_sum(<const double *>cnp.PyArray_DATA(weights), n_rows)
+    # As many as there are: whether that is one for each row is checked last.
+    return k.fl_sum(<const double *>cnp.PyArray_DATA(weights), cnp.PyArray_SIZE(weights))
 
 
 cdef _total_loss(cnp.ndarray losses, double divisor, int compute):
