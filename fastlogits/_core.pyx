@@ -180,12 +180,16 @@ cdef int _threads() noexcept:
 
 
 cdef int _thread_count(n, str argument) except -1:
+    return _count(n, 1, 65536, argument)
+
+
+cdef int _count(n, int least, int most, str argument) except -1:
     try:
         count = operator.index(n)
     except TypeError:
         raise TypeError(f"{argument} must be an integer, got {type(n).__name__}") from None
-    if not 1 <= count <= 65536:
-        raise ValueError(f"{argument} must be between 1 and 65536, got {count}")
+    if not least <= count <= most:
+        raise ValueError(f"{argument} must be between {least} and {most}, got {count}")
     return count
 
 
@@ -307,6 +311,7 @@ cdef int _axis_of(axis, cnp.ndarray a, str expected) except? -1:
 
 cdef double _LARGEST = np.finfo(np.float64).max
 cdef double _LEAST = np.finfo(np.float64).smallest_subnormal
+cdef double _NORMAL = np.finfo(np.float64).smallest_normal
 
 
 cdef double _number(value, double least, double most, str argument, str expected) except? -1.0:
@@ -842,6 +847,13 @@ include "binary.pxi"
 # ---------------------------------------------------------------------------------------
 
 include "decisions.pxi"
+
+
+# ---------------------------------------------------------------------------------------
+# Scores
+# ---------------------------------------------------------------------------------------
+
+include "scores.pxi"
 
 
 # ---------------------------------------------------------------------------------------

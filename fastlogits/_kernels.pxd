@@ -79,6 +79,8 @@ cdef extern from "fastlogits.h" nogil:
         FL_MAX_PROB
         FL_MARGIN
         FL_ENTROPY
+        FL_SCORE
+        FL_CALIBRATE
         FL_SIGMOID
         FL_LOG_SIGMOID
         FL_SOFTPLUS
@@ -123,6 +125,28 @@ cdef extern from "fastlogits.h" nogil:
     double fl_sum(const double *values, ptrdiff_t n)
     ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
                                 int64_t ignore_index, ptrdiff_t *n_counted)
+
+    enum:
+        FL_COUNT
+        FL_WEIGHT
+        FL_SUM_NLL
+        FL_HITS
+        FL_TOP_HITS
+        FL_SUM_BRIER
+        FL_TOTALS
+        FL_SUM_SLOPE
+        FL_SUM_CURVATURE
+
+    enum:
+        FL_BIN_COUNT
+        FL_BIN_WEIGHT
+        FL_BIN_CONFIDENCE
+        FL_BIN_HITS
+        FL_IN_BIN
+
+    ptrdiff_t fl_score_groups(const fl_walk *walk)
+    bint fl_scores_run(const fl_walk *walk, ptrdiff_t k, ptrdiff_t n_bins, double *totals,
+                       int n_threads)
 
     ctypedef struct fl_operand:
         void *data

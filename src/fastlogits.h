@@ -19,6 +19,20 @@ typedef struct {
     double hess_scale;
 } fl_loss;
 
+/* What FL_SCORE and FL_CALIBRATE find of a row and its label. Where softmax is NaN, so are all but
+   the rank. */
+enum {
+    FL_NLL,  /* -log p of the label */
+    FL_RANK, /* how many classes come before the label: those of a greater logit, and of an equal
+                one those before it; a NaN is the greatest. -1: the label is ignored, and nothing
+                else is set. FL_CALIBRATE makes it 0. */
+    FL_CONFIDENCE,            /* the largest probability */
+    FL_BRIER,                 /* the sum of the squares of p - [class is the label] */
+    FL_SLOPE = FL_CONFIDENCE, /* the first derivative of FL_NLL by the inverse temperature */
+    FL_CURVATURE = FL_BRIER,  /* the second */
+    FL_FIGURES
+};
+
 /* Bytes for two tiles of 64 rows of a block of classes: fewer, in the L2 cache, cost more, as
    their memory comes in shorter runs. */
 enum { FL_SCRATCH = 1 << 21 };
@@ -98,6 +112,7 @@ typedef struct {
     const int64_t *labels; /* what is not in [0, n_classes) is ignored, as ignore_index is */
     const double *row_weight;
     double *losses;
+    double *figures; /* FL_FIGURES for each row */
 
     /* Of decisions: the places of the k first of each row, one row after another; argmax has one.
      */
@@ -149,12 +164,14 @@ enum {
                          NaN where softmax is */
     FL_ARGMAX,        /* the first NaN, else the first of the largest */
     /* These do not. */
-    FL_TOP_K,    /* the k first into out, which has to be dense and of the kernel's own type,
-                    and indices; NaN last, of equals the lowest index first */
-    FL_MAX_PROB, /* of softmax; NaN where softmax is, and so the next two */
-    FL_MARGIN,   /* the largest probability less the next */
-    FL_ENTROPY,  /* in nats */
-    FL_SIGMOID,  /* of each element, and so the next two */
+    FL_TOP_K,     /* the k first into out, which has to be dense and of the kernel's own type,
+                     and indices; NaN last, of equals the lowest index first */
+    FL_MAX_PROB,  /* of softmax; NaN where softmax is, and so the next two */
+    FL_MARGIN,    /* the largest probability less the next */
+    FL_ENTROPY,   /* in nats */
+    FL_SCORE,     /* figures of a row and its label, for a classifier's scores */
+    FL_CALIBRATE, /* the same for its temperature */
+    FL_SIGMOID,   /* of each element, and so the next two */
     FL_LOG_SIGMOID,
     FL_SOFTPLUS,
     FL_OPERATIONS
@@ -272,6 +289,24 @@ typedef struct {
 
 /* Returns 0 where it was interrupted. Sets whether a target is not in [0, 1]. */
 int fl_pieces_run(const fl_pieces *call, int n_threads, int *outside);
+
+/* scores.c: sums of FL_SCORE or FL_CALIBRATE over rows. */
+
+/* Where they are in the totals, which have FL_TOTALS numbers and then FL_IN_BIN for each of the
+   bins. Of rows that are not ignored; but for the counts, all are weighted. */
+enum { FL_COUNT, FL_WEIGHT, FL_SUM_NLL, FL_HITS, FL_TOP_HITS, FL_SUM_BRIER, FL_TOTALS };
+enum { FL_SUM_SLOPE = FL_HITS, FL_SUM_CURVATURE = FL_TOP_HITS };
+/* Of the rows whose confidence is in (i, i + 1] / n_bins, of which the first begins below 0 and the
+   last takes NaN. */
+enum { FL_BIN_COUNT, FL_BIN_WEIGHT, FL_BIN_CONFIDENCE, FL_BIN_HITS, FL_IN_BIN };
+
+/* Rows that are summed together: the order of a sum depends on the shape alone. */
+ptrdiff_t fl_score_groups(const fl_walk *walk);
+
+/* `totals` has room for as many as there are groups, and those of all rows come first in it. The
+   label counts as found among the k that come first. Returns 0 where it was interrupted. */
+int fl_scores_run(const fl_walk *walk, ptrdiff_t k, ptrdiff_t n_bins, double *totals,
+                  int n_threads);
 
 /* axes.c */
 

@@ -88,6 +88,8 @@ fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most)
         rows.row_weight += begin;
     if (rows.losses)
         rows.losses += begin;
+    if (rows.figures)
+        rows.figures += begin * FL_FIGURES;
     if (rows.indices)
         rows.indices += begin * rows.k;
     return rows;

@@ -226,13 +226,13 @@ static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
         if (rows->targets.data)
             NAME(load_tile)(&rows->targets, begin, count, soft, unused, work->dense);
         NAME(dot_tile)(tile, &target, rows->targets.data ? soft : NULL, swept);
-    } else if (rows->loss) {
-        for (int b = 0; b < tile->width; b += FL_WIDTH_F64) {
+    } else {
+        for (int b = 0; rows->loss && b < tile->width; b += FL_WIDTH_F64) {
             v_store(swept->dot + b, v_set1(0.0));
             v_store(swept->mass + b, v_set1(0.0));
         }
-    } else if (soft->data) {
-        memcpy(soft->data, tile->data, (size_t)(tile->n * tile->width) * sizeof *tile->data);
+        if (soft->data)
+            memcpy(soft->data, tile->data, (size_t)(tile->n * tile->width) * sizeof *tile->data);
     }
     return NAME(sweep_tile_as)(tile, &work->scaling, work->keep, swept);
 }

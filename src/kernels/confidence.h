@@ -71,10 +71,7 @@ static void NAME(next_of_tile)(const NAME(swept) *swept, double *next)
 {
     const vec least = v_set1((real)-INFINITY);
     for (int h = 0; h < swept->tile.width; h += WIDTH) {
-        f64v max_[HALVES];
-        for (int i = 0; i < HALVES; ++i)
-            max_[i] = v_load(swept->max + h + i * FL_WIDTH_F64);
-        const vec max = NAME(rounded)(max_);
+        const vec max = NAME(max_of_tile)(swept, h);
         vec best = least;
         for (ptrdiff_t c = 0; c < swept->tile.n; ++c) {
             const vec y = v_load(NAME(panel)(&swept->tile, h) + c * PANEL);
@@ -117,84 +114,15 @@ static void NAME(finish_margin)(const fl_rows *rows, ptrdiff_t begin, int count,
 
 static void NAME(margin)(const fl_rows *rows) { NAME(finish_each)(rows, NAME(finish_margin), 0); }
 
-/* What a register of logits adds to sum e (max - x). A probability below 2^-180 adds nothing. */
-FL_INLINE vec NAME(entropy_term)(vec e, vec x, vec max)
+/* e (max - x). A probability below 2^-180 adds nothing. */
+FL_INLINE vec NAME(distance_term)(vec e, vec x, vec max)
 {
     return v_keep(v_gt(e, v_set1((real)(4 * REAL_MIN))), v_mul(e, v_sub(max, x)));
 }
 
-/* sum e (max - x) of n <= BLOCK contiguous logits and their exponentials. */
-static double NAME(entropy_block)(const real *x, const real *e, ptrdiff_t n, real max_)
+FL_INLINE void NAME(entropy_terms)(vec e, vec x, vec max, vec *y)
 {
-    const vec zero = v_set1((real)0), max = v_set1(max_);
-    NAME(fold_sum) sum = NAME(fold_nothing)();
-    for (ptrdiff_t j = 0; j < n; j += FOLD_SPAN) {
-        NAME(fold_sum) span = NAME(fold_nothing)();
-        for (int k = 0; k < GROUP; ++k) {
-            NAME(pair) y[4];
-            for (int q = 0; q < 4; ++q) {
-                const ptrdiff_t at = j + q * LANES + k * WIDTH, left = n - at;
-                y[q].hi = y[q].lo = zero;
-                if (left > 0)
-                    y[q].hi = NAME(entropy_term)(v_load_part(e + at, left, zero),
-                                                 v_load_part(x + at, left, max), max);
-            }
-            NAME(fold)(&span, k, y);
-        }
-        NAME(fold_span)(&sum, &span);
-    }
-    return NAME(fold_total)(&sum);
-}
-
-/* The same of row b of a batch, of whose exponentials e is NULL where they have to be computed
-   again. */
-static double NAME(entropy_sum)(const fl_row *logits, ptrdiff_t n, int b, const NAME(work) *work,
-                                const NAME(swept) *swept, const real *e)
-{
-    FL_ALIGNED real again[BLOCK];
-    const real max = (real)(swept->max[b] + swept->offset[b]);
-    if (e)
-        return NAME(entropy_block)(NAME(take)(logits, 0, n, work->buffer), e, n, max);
-    const NAME(scaling) scaling = NAME(scaling_of_row)(swept, b, &work->scaling);
-    const NAME(frame) frame = NAME(frame_of)(v_set1((real)swept->n[b]), &scaling);
-    double sum = 0, lost = 0;
-    for (ptrdiff_t j = 0; j < n; j += BLOCK) {
-        const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *block = NAME(take)(logits, j, length, work->buffer);
-        FOR_EACH_REGISTER(block, again, length, v_set1((real)-INFINITY), {
-            y = scaling.scaled ? NAME(exp)(x, &frame, 1).hi : NAME(exp)(x, &frame, 0).hi;
-        });
-        NAME(add_to)(&sum, &lost, NAME(entropy_block)(block, again, length, max), 0);
-    }
-    return sum + lost;
-}
-
-/* The rows of one register of two tiles, of logits and exponentials. */
-typedef struct {
-    const real *x, *e;
-    vec max;
-} NAME(tile_entropy);
-
-FL_INLINE NAME(pair) NAME(entropy_term_of)(void *context, ptrdiff_t c)
-{
-    const NAME(tile_entropy) *t = context;
-    const vec term = NAME(entropy_term)(v_load(t->e + c * PANEL), v_load(t->x + c * PANEL), t->max);
-    return (NAME(pair)){term, v_set1((real)0)};
-}
-
-static void NAME(entropy_of_tile)(const NAME(swept) *swept, double *sums)
-{
-    for (int h = 0; h < swept->tile.width; h += WIDTH) {
-        f64v max[HALVES];
-        for (int i = 0; i < HALVES; ++i)
-            max[i] = v_load(swept->max + h + i * FL_WIDTH_F64);
-        NAME(tile_entropy) t = {NAME(panel)(&swept->soft, h), NAME(panel)(&swept->tile, h),
-                                NAME(rounded)(max)};
-        const NAME(lane_sum) sum =
-            NAME(sum_terms)(NAME(entropy_term_of), &t, swept->tile.n, FOLD_SPAN);
-        for (int i = 0; i < HALVES; ++i)
-            v_store(sums + h + i * FL_WIDTH_F64, NAME(lane_total)(&sum, i));
-    }
+    y[0] = NAME(distance_term)(e, x, max);
 }
 
 /* log(sum) - max + sum p (max - x), of which neither is negative. */
@@ -202,21 +130,13 @@ static void NAME(finish_entropy)(const fl_rows *rows, ptrdiff_t begin, int count
                                  const NAME(work) *work, const NAME(swept) *swept, const real *e,
                                  double *results)
 {
-    const ptrdiff_t n = rows->n_classes;
-    double sums[BATCH] = {0};
-    if (swept->in_tile)
-        NAME(entropy_of_tile)(swept, sums);
-    for (int b = 0; !swept->in_tile && b < count; ++b) {
-        const fl_row x = NAME(row_of)(&rows->x, begin + b);
-        if (!NAME(is_special)(swept, b))
-            sums[b] =
-                NAME(entropy_sum)(&x, n, b, work, swept, e ? e + b * NAME(spread_row)(n) : NULL);
-    }
+    double sums[1][BATCH];
+    NAME(sum_terms_of_batch)(rows, begin, count, work, swept, e, NAME(entropy_terms), 1, sums);
     for (int b = 0; b < count; b += FL_WIDTH_F64) {
         const row_state state = NAME(states)(swept, b, &work->scaling);
         const f64v inverse =
             v_mul(NAME(finish_normaliser)(&state).inverse.hi, v_set1(1 / EXP_FACTOR));
-        v_store(results + b, v_fma(v_load(sums + b), inverse, NAME(finish_log)(&state).hi));
+        v_store(results + b, v_fma(v_load(sums[0] + b), inverse, NAME(finish_log)(&state).hi));
     }
 }
 

@@ -233,7 +233,8 @@ static void NAME(cross_entropy)(const fl_rows *rows)
     FL_ALIGNED real soft[BLOCK];
     NAME(labels) labels = {.begin = -LABELS};
     const ptrdiff_t again = gradient ? (dense ? 4 * BLOCK : BLOCK) : PTRDIFF_MAX;
-    NAME(work) work = NAME(work_of)(rows, 1, again, buffer, spread, soft, spread);
+    NAME(work) work =
+        NAME(work_of)(rows, 1, again, buffer, spread, rows->targets.data ? soft : NULL, spread);
     work.labels = &labels;
     work.keep = gradient;
     int count;

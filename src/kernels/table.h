@@ -20,7 +20,9 @@
 #include "losses.h"
 #include "argmax.h"
 #include "top_k.h"
+#include "class_sums.h"
 #include "confidence.h"
+#include "scores.h"
 #include "elementwise.h"
 #include "binary.h"
 #include "probe.h"
@@ -39,7 +41,9 @@
 #include "losses.h"
 #include "argmax.h"
 #include "top_k.h"
+#include "class_sums.h"
 #include "confidence.h"
+#include "scores.h"
 #include "elementwise.h"
 #include "binary.h"
 #include "probe.h"
@@ -61,6 +65,8 @@
               [FL_MAX_PROB] = max_prob_##type,                                                     \
               [FL_MARGIN] = margin_##type,                                                         \
               [FL_ENTROPY] = entropy_##type,                                                       \
+              [FL_SCORE] = score_##type,                                                           \
+              [FL_CALIBRATE] = calibrate_##type,                                                   \
               [FL_SIGMOID] = sigmoid_##type,                                                       \
               [FL_LOG_SIGMOID] = log_sigmoid_##type,                                               \
               [FL_SOFTPLUS] = softplus_##type},                                                    \
