@@ -93,7 +93,7 @@ typedef struct {
                              then */
 } fl_part;
 
-enum { FL_PART = 1 << 16, FL_STATE = 64, FL_LEAST_BLOCK = 2048 };
+enum { FL_PART = 1 << 16, FL_STATE = 72, FL_LEAST_BLOCK = 2048 };
 
 /*
  * A block of rows. A row is one slice along the class axis. `out` is either `x` itself, with the

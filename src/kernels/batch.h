@@ -297,8 +297,8 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
         swept->rest[b] = state.rest;
         swept->rest_lo[b] = state.rest_lo;
         swept->n[b] = (double)state.n;
-        swept->dot[b] = state.dot;
-        swept->mass[b] = state.mass;
+        swept->dot[b] = NAME(total)(state.dots.dot, state.dots.dot_lo);
+        swept->mass[b] = NAME(total)(state.dots.mass, state.dots.mass_lo);
         swept->offset[b] = (double)scaling.offset;
     }
 }

@@ -21,13 +21,19 @@
 #define BATCH 128
 #define WIDE_BATCH 16
 
+/* Of a loss: sum a (max - x) and sum a, of the coefficients a of `target`, and what additions have
+   rounded away. */
+typedef struct {
+    double dot, dot_lo, mass, mass_lo;
+} NAME(dots);
+
 /* What a piece of a row amounts to. */
 typedef struct {
     real max;             /* the largest logit; -inf: nothing but -inf so far */
     double equal;         /* how many equal it */
     double rest, rest_lo; /* the others' exponentials, in the frame of exponent n; NaN if any is */
     real n;               /* rint((max - offset) / temperature * log2 e) */
-    double dot, mass; /* of a loss: sum a (max - x) and sum a, of the coefficients a of `target` */
+    NAME(dots) dots;
 } NAME(state);
 
 /*
@@ -222,12 +228,15 @@ FL_INLINE void NAME(fold_lanes)(const NAME(fold_sum) *sum, double *rest, double 
     *rest_lo = lo[0];
 }
 
+/* A sum and what it lost as one number: of an infinity, NaN is lost. */
+FL_INLINE double NAME(total)(double sum, double lost) { return isinf(sum) ? sum : sum + lost; }
+
 /* The same as one number. */
 FL_INLINE double NAME(fold_total)(const NAME(fold_sum) *sum)
 {
     double total, lost;
     NAME(fold_lanes)(sum, &total, &lost);
-    return isinf(total) ? total : total + lost; /* of an infinity, NaN is lost */
+    return NAME(total)(total, lost);
 }
 
 /* Stored for the largest logit in place of its exponential: so large that `normalised` makes it
@@ -440,18 +449,16 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, NAME(st
     }
     NAME(fold_span)(&dot, &dot_rest);
     NAME(fold_span)(&mass, &mass_rest);
-    double lost;
-    part->dot = NAME(fold_total)(&dot);
-    NAME(fold_lanes)(&mass, &part->mass, &lost);
-    part->mass += lost;
+    NAME(fold_lanes)(&dot, &part->dots.dot, &part->dots.dot_lo);
+    NAME(fold_lanes)(&mass, &part->dots.mass, &part->dots.mass_lo);
 }
 
-/* dot and mass of n <= BLOCK contiguous logits, of which part->max is the largest. A coefficient
+/* The dots of n <= BLOCK contiguous logits, of which part->max is the largest. A coefficient
    of 0 makes 0 of a logit of -inf too: in what comes out NaN, that is looked after. */
 static void NAME(dot_block)(const real *x, ptrdiff_t n, const real *a, NAME(state) *part)
 {
     NAME(dot_pass)(x, n, a, part, 0);
-    if (isnan(part->dot))
+    if (isnan(part->dots.dot))
         NAME(dot_pass)(x, n, a, part, 1);
 }
 
@@ -471,22 +478,28 @@ FL_INLINE row_state NAME(row_state_of)(f64v max, f64v equal, pair_f64 rest, f64v
     };
 }
 
+FL_INLINE NAME(dots) NAME(add_dots)(const NAME(dots) *a, const NAME(dots) *b)
+{
+    NAME(dots) sum = *a;
+    NAME(add_to)(&sum.dot, &sum.dot_lo, b->dot, b->dot_lo);
+    NAME(add_to)(&sum.mass, &sum.mass_lo, b->mass, b->mass_lo);
+    return sum;
+}
+
 /* Joins b, the state of the piece that follows, into a. The smaller maximum is rest. */
 FL_INLINE void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scaling) *scaling)
 {
-    const double dot = a->dot + b->dot, mass = a->mass + b->mass;
+    const NAME(dots) dots = NAME(add_dots)(&a->dots, &b->dots);
     if (a->max == (real)-INFINITY) { /* nothing so far, but maybe a NaN, or a target */
         const double rest = a->rest;
         *a = *b;
         a->rest += rest;
-        a->dot = dot;
-        a->mass = mass;
+        a->dots = dots;
         return;
     }
     if (a->max == b->max) {
         a->equal += b->equal;
-        a->dot = dot;
-        a->mass = mass;
+        a->dots = dots;
         NAME(add_to)(&a->rest, &a->rest_lo, b->rest, b->rest_lo);
         return;
     }
@@ -500,8 +513,10 @@ FL_INLINE void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scal
     /* The sum may be as large as 2^FRAME_SHIFT times the piece's length. */
     const int shift = (int)fmax((double)low.n - (double)high.n, -3000);
     *a = high;
-    a->dot = low.mass == 0 ? dot : dot + low.mass * ((double)high.max - (double)low.max);
-    a->mass = mass;
+    a->dots = dots;
+    if (low.dots.mass != 0)
+        NAME(add_to)(&a->dots.dot, &a->dots.dot_lo,
+                     low.dots.mass * ((double)high.max - (double)low.max), 0);
     NAME(add_to)(&a->rest, &a->rest_lo, ldexp(v_first(all.hi), shift),
                  ldexp(v_first(all.lo), shift));
 }
@@ -523,8 +538,7 @@ FL_INLINE void NAME(join)(NAME(state) *row, const NAME(state) *part, const NAME(
         NAME(merge)(row, part, scaling);
         return;
     }
-    row->dot += part->dot;
-    row->mass += part->mass;
+    row->dots = NAME(add_dots)(&row->dots, &part->dots);
     if (isnan(part->rest))
         row->rest = part->rest;
 }
