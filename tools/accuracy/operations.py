@@ -106,7 +106,7 @@ OPERATIONS = {
     ),
     "logsumexp": Operation(R, lambda p: fl.logsumexp(p.x), logsumexp, 1, LARGEST_OR_1),
     "cross_entropy": Operation(R, lambda p: loss(p, p.labels), hard_value, 2),
-    "cross_entropy, soft targets": Operation(R, lambda p: loss(p, p.soft), soft_value, 5),
+    "cross_entropy, soft targets": Operation(R, lambda p: loss(p, p.soft), soft_value, 2.5),
     "cross_entropy_value_and_grad: value": Operation(
         R, lambda p: loss_and_grad(p, p.labels)[0], hard_value, 2
     ),
@@ -114,10 +114,10 @@ OPERATIONS = {
         R, lambda p: loss_and_grad(p, p.labels)[1], hard_grad, 2.5
     ),
     "cross_entropy_value_and_grad, soft targets: value": Operation(
-        R, lambda p: loss_and_grad(p, p.soft)[0], soft_value, 5
+        R, lambda p: loss_and_grad(p, p.soft)[0], soft_value, 2.5
     ),
     "cross_entropy_value_and_grad, soft targets: gradient": Operation(
-        R, lambda p: loss_and_grad(p, p.soft)[1], soft_gradient, 6, TERMS
+        R, lambda p: loss_and_grad(p, p.soft)[1], soft_gradient, 3, TERMS
     ),
     "softmax_grad_hess: gradient": Operation(
         R, lambda p: fl.softmax_grad_hess(p.x, p.labels)[0], own(lambda p: p.grad_hess[0]), 2.5
