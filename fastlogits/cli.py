@@ -30,7 +30,8 @@ examples:
 """
 
 _SCORE_HELP = """\
-Print rows, classes, mean negative log-likelihood, perplexity and accuracy.
+Print rows, classes, mean negative log-likelihood, perplexity, accuracy, top-5 accuracy, Brier score
+and calibration errors.
 
 LOGITS is an array of numbers, classes on the last axis; LABELS has one integer for each row, and
 rows labelled -100 do not count. Files:
@@ -46,7 +47,15 @@ examples:
   fastlogits score validation.npz:logits validation.npz:labels --json | jq .nll
 """
 
-_TITLES = {"n": "rows", "n_classes": "classes", "nll": "negative log-likelihood"}
+_TITLES = {
+    "n": "rows",
+    "n_classes": "classes",
+    "nll": "negative log-likelihood",
+    "top_k_accuracy": "top-k accuracy",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+    "mce": "maximum calibration error",
+}
 
 
 class CommandError(Exception):
@@ -224,7 +233,11 @@ def score_files(logits: str, labels: str, *, temperature: float = 1.0) -> Scores
 def print_scores(scores: Scores) -> None:
     """Print scores, one on each line."""
     _print_table(
-        {_TITLES.get(name, name): format_value(value) for name, value in scores.as_dict().items()}
+        {
+            _TITLES.get(name, name): format_value(value)
+            for name, value in scores.as_dict().items()
+            if not isinstance(value, list)  # The bins.
+        }
     )
 
 
@@ -331,7 +344,11 @@ def _plain(value: object) -> str:
 
 def _print_json(values: dict[str, Any]) -> None:
     finite = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        name: list(map(_finite, value)) if isinstance(value, list) else _finite(value)
         for name, value in values.items()
     }
     print(json.dumps(finite, indent=2))
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
