@@ -1,0 +1,95 @@
+"""The temperature at which logits have the smallest loss."""
+
+import math
+from typing import Literal, NamedTuple
+
+from fastlogits._core import _temperature_sums
+from fastlogits._sweep import NONE_IGNORED, Rows
+
+# The search is over 1 / T, between the limits of scikit-learn's: beyond them the probabilities of
+# usual logits are those of the limit.
+SMALLEST, LARGEST = math.exp(-10), math.exp(10)
+
+# Of 1 / T, relative. The step after one of this size would be of about its square.
+_TOLERANCE = 1e-6
+# The widest bracket is halved to the tolerance, in logarithms, in 25.
+_MOST_STEPS = 100
+
+
+class Fit(NamedTuple):
+    """Where the search ended: at the minimum, or at a limit beyond which the loss falls on."""
+
+    temperature: float
+    n_sweeps: int
+    limit: Literal["", "smallest", "largest"]
+
+
+class _Loss(NamedTuple):
+    """The loss at an inverse temperature, summed over the rows, and its two derivatives by it."""
+
+    value: float
+    slope: float
+    curvature: float
+
+
+def find_temperature(rows: Rows, *, ignore_index: int = NONE_IGNORED) -> Fit:
+    """Minimise the loss of logits / T over T.
+
+    The loss is convex in b = 1 / T, as the logarithm of a sum of exponentials of multiples of b is,
+    so Newton's method has to be kept from two things only: leaving the bracket, and creeping
+    where the loss falls exponentially for ever. Raises ValueError where no T has a finite loss.
+    """
+    start = loss = _loss(rows, 1.0, ignore_index)
+    if not all(map(math.isfinite, start)):
+        raise ValueError(
+            "logits: expected a finite loss, got one that is not: "
+            "NaN, infinity, or a true class of -inf"
+        )
+    b, last_step, stretch = 1.0, math.inf, 1
+    # The slope is below 0 at the lower end and above it at the upper one: known, or still assumed.
+    low, high = 1 / LARGEST, 1 / SMALLEST
+    low_known = high_known = False
+    n_sweeps = 1
+    while n_sweeps < _MOST_STEPS:
+        if loss.slope < 0:
+            low, low_known = b, True
+        elif loss.slope > 0:
+            high, high_known = b, True
+        elif loss.curvature > 0 or n_sweeps == 1:
+            break
+        if loss.curvature > 0:
+            step = -loss.slope / loss.curvature
+        else:  # Too small for a number, and so is the slope where it is 0: it had been below.
+            step = -math.inf if loss.slope > 0 else math.inf
+        if abs(step) <= _TOLERANCE * b:
+            b += step
+            break
+        # Newton's steps shrink, but where the loss falls exponentially.
+        stretch = 4 * stretch if step * last_step > 0 and abs(step) > abs(last_step) / 2 else 1
+        target, last_step = b + stretch * step, step
+        if low < target < high:
+            b = target
+        elif target <= low and not low_known:
+            b = low
+        elif target >= high and not high_known:
+            b = high
+        else:
+            b = math.sqrt(low * high)
+        loss = _loss(rows, b, ignore_index)
+        n_sweeps += 1
+        if b == 1 / LARGEST and loss.slope >= 0:
+            return Fit(LARGEST, n_sweeps, "largest")
+        if b == 1 / SMALLEST and loss.slope <= 0:
+            return Fit(SMALLEST, n_sweeps, "smallest")
+    # Rounding, where the loss hardly depends on T.
+    return Fit(1 / b if loss.value <= start.value else 1.0, n_sweeps, "")
+
+
+def _loss(rows: Rows, inverse_temperature: float, ignore_index: int) -> _Loss:
+    value = slope = curvature = 0.0
+    for block in rows.blocks():
+        _, v, s, c = _temperature_sums(
+            *block, ignore_index=ignore_index, inverse_temperature=inverse_temperature
+        )
+        value, slope, curvature = value + v, slope + s, curvature + c
+    return _Loss(value, slope, curvature)
