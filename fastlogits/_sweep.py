@@ -199,9 +199,8 @@ def class_indices(
             f"{'' if labels is None else f' and with {names[1]}'}, got dtype {y.dtype}: {error}"
         ) from None
     if missing.any():
-        raise ValueError(
-            _wrong_element(names[0], y, int(missing.argmax()), f"one of {names[1]}, {_shown(classes)}")
-        )
+        expected = f"one of {names[1]}, {_shown(classes)}"
+        raise ValueError(_wrong_element(names[0], y, int(missing.argmax()), expected))
     return indices, classes
 
 

@@ -40,7 +40,7 @@ try:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.frozen import FrozenEstimator
     from sklearn.model_selection import check_cv, cross_val_predict
-    from sklearn.utils import Bunch, get_tags
+    from sklearn.utils import Bunch, assert_all_finite, get_tags
     from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import (
@@ -182,6 +182,11 @@ class _Scaler(
         best = argmax(self._columns(X))
         predicted: _Array = self.classes_[best]
         return predicted
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
     @abstractmethod
     def _fit(self, rows: Rows) -> None:
@@ -484,6 +489,7 @@ class CalibratedLogitsClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstima
                 f"got {type(self.estimator).__name__}"
             )
         y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         routed = self._routed(sample_weight, params)
         if isinstance(self.estimator, FrozenEstimator):

@@ -124,7 +124,7 @@ def test_score_of_no_rows(folder):
     found = json.loads(done.stdout)
     assert (found["n"], found["n_classes"], found["k"]) == (0, 10, 5)
     assert found["bin_count"] == [0] * 15
-    means = "nll perplexity accuracy top_k_accuracy brier ece mce".split()
+    means = ["nll", "perplexity", "accuracy", "top_k_accuracy", "brier", "ece", "mce"]
     assert {found[name] for name in means} == {None}
 
 
