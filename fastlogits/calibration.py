@@ -333,10 +333,11 @@ class VectorScaler(_Scaler):
 
     .. math:: -\sum_i w_i \log \mathrm{softmax}(s \odot x_i + b)_{y_i}
 
-    over s and b, which is convex, by SciPy's L-BFGS-B, from the best temperature on: the loss is
-    never above that of `TemperatureScaler`. A bias for all classes changes nothing; the biases are
-    those of mean 0. Where a scale and shift separates the classes there is no minimum, and the
-    search ends where the loss is flat to `tol`.
+    over s and b, which is convex, by SciPy's L-BFGS-B, in float64. It starts from the best
+    temperature, unless that is at its limit, so that the loss is not above that of
+    `TemperatureScaler`. A bias for all classes changes nothing; the biases are those of mean 0.
+    Where the classes can be told apart there is no minimum, and the search ends where the loss is
+    flat to `tol`.
 
     Examples
     --------

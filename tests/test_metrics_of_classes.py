@@ -35,7 +35,6 @@ LABELS = {
     "integers": np.array([3, -7, 2**40]),
     "strings": np.array(["spam", "eggs", "a longer name"]),
     "objects": np.array(["spam", "eggs", "ham"], object),
-    "bytes": np.array([b"x", b"y", b"z"]),
     "floats": np.array([-1.0, 4.0, 2.0]),
     "small": np.array([2, 0, 1], np.int8),
 }
