@@ -10,10 +10,12 @@ from fastlogits._sweep import NONE_IGNORED, Rows
 # usual logits are those of the limit.
 SMALLEST, LARGEST = math.exp(-10), math.exp(10)
 
-# Of 1 / T, relative. The step after one of this size would be of about its square.
-_TOLERANCE = 1e-6
-# The widest bracket is halved to the tolerance, in logarithms, in 25.
-_MOST_STEPS = 100
+# Of 1 / T, relative: the error that a step of Newton's leaves is about its square.
+_TOLERANCE = 1e-4
+# Where the search does not converge, rounding has the last word.
+_MOST_SWEEPS = 100
+# Of many rows, this many give a start within a percent or so: two sweeps over all are left.
+_SAMPLE = 1 << 15
 
 
 class Fit(NamedTuple):
@@ -35,22 +37,37 @@ class _Loss(NamedTuple):
 def find_temperature(rows: Rows, *, ignore_index: int = NONE_IGNORED) -> Fit:
     """Minimise the loss of logits / T over T.
 
-    The loss is convex in b = 1 / T, as the logarithm of a sum of exponentials of multiples of b is,
-    so Newton's method has to be kept from two things only: leaving the bracket, and creeping
-    where the loss falls exponentially for ever. Raises ValueError where no T has a finite loss.
+    Raises ValueError where no T has a finite loss.
     """
-    start = loss = _loss(rows, 1.0, ignore_index)
-    if not all(map(math.isfinite, start)):
+    start = 1.0
+    step = rows.n_rows // _SAMPLE
+    if step >= 16 and rows.labels.ndim == 1:
+        weights = None if rows.weights is None else rows.weights[::step]
+        sample = _search(Rows(rows.logits[::step], rows.labels[::step], weights), 1, ignore_index)
+        if not sample.limit:
+            start = 1 / sample.temperature
+    return _search(rows, start, ignore_index)
+
+
+def _search(rows: Rows, start: float, ignore_index: int) -> Fit:
+    """Minimise from b = 1 / T = `start` on.
+
+    The loss is convex in b, as the logarithm of a sum of exponentials of multiples of b is. So
+    Newton's method has to be kept from two things only: leaving the bracket, and creeping where
+    the loss falls exponentially for ever.
+    """
+    b = start
+    first = loss = _loss(rows, b, ignore_index)
+    if not all(map(math.isfinite, first)):
         raise ValueError(
             "logits: expected a finite loss, got one that is not: "
             "NaN, infinity, or a true class of -inf"
         )
-    b, last_step, stretch = 1.0, math.inf, 1
+    last_step, stretch, n_sweeps = math.inf, 1, 1
     # The slope is below 0 at the lower end and above it at the upper one: known, or still assumed.
     low, high = 1 / LARGEST, 1 / SMALLEST
     low_known = high_known = False
-    n_sweeps = 1
-    while n_sweeps < _MOST_STEPS:
+    while n_sweeps < _MOST_SWEEPS and high - low > _TOLERANCE**2 * b:
         if loss.slope < 0:
             low, low_known = b, True
         elif loss.slope > 0:
@@ -81,8 +98,8 @@ def find_temperature(rows: Rows, *, ignore_index: int = NONE_IGNORED) -> Fit:
             return Fit(LARGEST, n_sweeps, "largest")
         if b == 1 / SMALLEST and loss.slope <= 0:
             return Fit(SMALLEST, n_sweeps, "smallest")
-    # Rounding, where the loss hardly depends on T.
-    return Fit(1 / b if loss.value <= start.value else 1.0, n_sweeps, "")
+    # Not so by rounding, where the loss hardly depends on T.
+    return Fit(1 / b if loss.value <= first.value else 1 / start, n_sweeps, "")
 
 
 def _loss(rows: Rows, inverse_temperature: float, ignore_index: int) -> _Loss:

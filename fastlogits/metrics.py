@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastlogits._core import _score_rows, sigmoid
 from fastlogits._sweep import (
     NONE_IGNORED,
+    Block,
     Rows,
     check_columns,
     check_count,
@@ -36,6 +37,9 @@ __all__ = [
     "score",
     "top_k_accuracy",
 ]
+
+
+_MOST_BINS = 10_000
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -161,7 +165,7 @@ def score(
     k : int, default 5
         How many of the largest logits `top_k_accuracy` looks at. From C on it is 1.
     n_bins : int, default 15
-        Bins of confidence, of equal width.
+        Bins of confidence, of equal width; at most 10 000.
     sample_weight : array_like of shape (...), optional
         Weights of the rows, no less than 0.
     ignore_index : int, default -100
@@ -181,8 +185,8 @@ def score(
         `ignore_index` not integers, an array has masked elements, or `temperature` is not a number.
     ValueError
         If the shape of `labels` or `sample_weight` is not that of `logits` without its last axis,
-        there are no classes, a weight is negative or NaN, `k` or `n_bins` is below 1, or
-        `temperature` is not positive and finite.
+        there are no classes, a weight is negative or NaN, `k` or `n_bins` is out of range,
+        or `temperature` is not positive and finite.
     IndexError
         If a label is out of range; the message has its position and its value.
 
@@ -238,7 +242,7 @@ def score_blocks(
 ) -> Scores:
     """Do what `score` does, and call ``progress(rows_done, rows)`` after each block."""
     x = check_logits(logits)
-    k, n_bins = check_count(k, "k"), check_count(n_bins, "n_bins")
+    k, n_bins = check_count(k, "k"), check_count(n_bins, "n_bins", _MOST_BINS)
     y = check_labels(labels, x.shape[:-1], x.shape[-1], ignore_index)
     w = check_weights(sample_weight, x.shape[:-1])
     if y.ndim == 0:
@@ -429,7 +433,7 @@ def expected_calibration_error(
     y_true, logits, labels, sample_weight
         As for `log_loss`.
     n_bins : int, default 15
-        Bins of confidence, of equal width.
+        Bins of confidence, of equal width; at most 10 000.
 
     Returns
     -------
@@ -439,7 +443,7 @@ def expected_calibration_error(
     Raises
     ------
     TypeError, ValueError
-        As `log_loss`; also if `n_bins` is no integer, or below 1.
+        As `log_loss`; also if `n_bins` is no integer, or out of range.
 
     See Also
     --------
@@ -524,7 +528,7 @@ def calibration_curve(
     y_true, logits, labels, sample_weight
         As for `log_loss`.
     n_bins : int, default 5
-        Bins of the probability, of equal width, which include their upper edge.
+        Bins of the probability, of equal width, which include their upper edge; at most 10 000.
 
     Returns
     -------
@@ -536,7 +540,7 @@ def calibration_curve(
     Raises
     ------
     TypeError, ValueError
-        As `log_loss`; also if `n_bins` is no integer, or below 1.
+        As `log_loss`; also if `n_bins` is no integer, or out of range.
 
     See Also
     --------
@@ -557,7 +561,7 @@ def calibration_curve(
         scores = _score(rows, n_bins=n_bins)
         some = ~np.isnan(scores.bin_confidence)
         return scores.bin_accuracy[some], scores.bin_confidence[some]
-    n_bins = check_count(n_bins, "n_bins")
+    n_bins = check_count(n_bins, "n_bins", _MOST_BINS)
     edges = np.linspace(0, 1, n_bins + 1)[1:-1]
     weight, true, predicted = np.zeros((3, n_bins))
     for block in rows.blocks():
@@ -610,14 +614,22 @@ def _score(
     progress: Callable[[int, int], object] | None = None,
 ) -> Scores:
     """Sum over all blocks, and divide."""
-    k, n_bins = check_count(k, "k"), check_count(n_bins, "n_bins")
-    options = {"ignore_index": ignore_index, "temperature": temperature, "k": k, "n_bins": n_bins}
+    k, n_bins = check_count(k, "k"), check_count(n_bins, "n_bins", _MOST_BINS)
     n_classes = rows.n_classes
-    nothing = np.zeros((0, n_classes)), np.zeros(0, np.int64), None
-    sums = _score_rows(*nothing, **options)
+
+    def sums_of(block: Block) -> dict[str, Any]:
+        return _score_rows(
+            *block,
+            ignore_index=ignore_index,
+            temperature=temperature,
+            k=min(k, n_classes),
+            n_bins=n_bins,
+        )
+
+    sums = sums_of(Block(np.zeros((0, n_classes)), np.zeros(0, np.int64), None))
     done = 0
     for block in rows.blocks():
-        for name, value in _score_rows(*block, **options).items():
+        for name, value in sums_of(block).items():
             sums[name] += value
         done += len(block.labels)
         if progress is not None:
