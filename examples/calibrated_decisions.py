@@ -55,18 +55,15 @@ def main():
     predicted = fl.predict(calibrated, classes=scaler.classes_)
     sure = fl.confidence(calibrated) > THRESHOLD
     right = predicted == test[1]
-    print(
-        f"{'above ' + format(THRESHOLD, '.0%'):<16}  read {np.mean(sure):.4f}  "
-        f"accuracy {np.mean(right[sure]):.4f}"
-    )
-    print(f"{'left to people':<16}  share {np.mean(~sure):.4f}  accuracy {np.mean(right[~sure]):.4f}")
+    for name, some in {f"above {THRESHOLD:.0%}": sure, "left to people": ~sure}.items():
+        print(f"{name:<16}  share {np.mean(some):.4f}  accuracy {np.mean(right[some]):.4f}")
 
     # Of one digit against the others, a threshold needs no sigmoid either.
     nine = TemperatureScaler().fit(model.decision_function(held_out[0])[:, 9], held_out[1] == 9)
     z = nine.transform(logits[:, 9])
     yes = fl.predict(z, threshold=THRESHOLD)
-    print(f"{'surely a nine':<16}  count {np.count_nonzero(yes)}  ", end="")
-    print(f"of them nines {np.mean(test[1][yes] == 9):.4f}")
+    nines = test[1][yes] == 9
+    print(f"{'surely a nine':<16}  images {len(nines)}  of them nines {np.mean(nines):.4f}")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def main():
     scores = score(logits, test_digits, k=2)
     print(
         f"{'scores':<14}  loss {scores.nll:.6f}  accuracy {scores.accuracy:.4f}  "
-        f"top-2 accuracy {scores.top_k_accuracy:.4f}  calibration error {scores.ece:.4f}"
+        f"accuracy of two guesses {scores.top_k_accuracy:.4f}  calibration error {scores.ece:.4f}"
     )
 
     # In the place of the logits, which have served.

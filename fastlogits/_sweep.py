@@ -51,9 +51,9 @@ class Rows:
         return 2 if self.logits.ndim == self.labels.ndim else self.logits.shape[-1]
 
     def blocks(self) -> Iterator[Block]:
-        """All the rows, in C order."""
+        """All the rows, in C order; of no rows, one block."""
         leading = self.labels.ndim
-        for start, stop in ranges(self.n_rows, self.n_classes):
+        for start, stop in ranges(self.n_rows, self.n_classes) or [(0, 0)]:
             logits = rows(self.logits, leading, start, stop)
             yield Block(
                 logits if logits.ndim == 2 else two_columns(logits),
@@ -62,11 +62,10 @@ class Rows:
             )
 
 
-def ranges(n_rows: int, row_length: int) -> Iterator[tuple[int, int]]:
+def ranges(n_rows: int, row_length: int) -> list[tuple[int, int]]:
     """The blocks, as the numbers of their first row and of the row after their last."""
     step = max(1, BLOCK_ELEMENTS // row_length)
-    for start in range(0, n_rows, step):
-        yield start, min(start + step, n_rows)
+    return [(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
 
 
 def rows(array: NDArray[Any], leading: int, start: int, stop: int) -> NDArray[Any]:

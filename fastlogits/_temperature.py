@@ -10,8 +10,9 @@ from fastlogits._sweep import NONE_IGNORED, Rows
 # usual logits are those of the limit.
 SMALLEST, LARGEST = math.exp(-10), math.exp(10)
 
-# Of 1 / T, relative: the error that a step of Newton's leaves is about its square.
-_TOLERANCE = 1e-4
+# Of 1 / T, relative. The error that a step of Newton's leaves is about its square; what the cubic
+# of two points leaves, about the square of the product of their distances.
+_TOLERANCE = 1e-6
 # Where the search does not converge, rounding has the last word.
 _MOST_SWEEPS = 100
 # Of many rows, this many give a start within a percent or so: two sweeps over all are left.
@@ -63,7 +64,7 @@ def _search(rows: Rows, start: float, ignore_index: int) -> Fit:
             "logits: expected a finite loss, got one that is not: "
             "NaN, infinity, or a true class of -inf"
         )
-    last_step, stretch, n_sweeps = math.inf, 1, 1
+    last_b, last_loss, last_step, stretch, n_sweeps = math.inf, loss, math.inf, 1, 1
     # The slope is below 0 at the lower end and above it at the upper one: known, or still assumed.
     low, high = 1 / LARGEST, 1 / SMALLEST
     low_known = high_known = False
@@ -81,9 +82,13 @@ def _search(rows: Rows, start: float, ignore_index: int) -> Fit:
         if abs(step) <= _TOLERANCE * b:
             b += step
             break
+        if abs(step) * abs(b + step - last_b) <= _TOLERANCE * b * b:
+            b = _root(last_b, last_loss, b, loss)
+            break
         # Newton's steps shrink, but where the loss falls exponentially.
         stretch = 4 * stretch if step * last_step > 0 and abs(step) > abs(last_step) / 2 else 1
-        target, last_step = b + stretch * step, step
+        target = b + stretch * step
+        last_b, last_loss, last_step = b, loss, step
         if low < target < high:
             b = target
         elif target <= low and not low_known:
@@ -100,6 +105,15 @@ def _search(rows: Rows, start: float, ignore_index: int) -> Fit:
             return Fit(SMALLEST, n_sweeps, "smallest")
     # Not so by rounding, where the loss hardly depends on T.
     return Fit(1 / b if loss.value <= first.value else 1 / start, n_sweeps, "")
+
+
+def _root(b0: float, loss0: _Loss, b1: float, loss1: _Loss) -> float:
+    """Where the slope is 0: b as a cubic function of it, through two points and their tangents."""
+    width = loss1.slope - loss0.slope
+    t = -loss0.slope / width
+    return (1 - t) ** 2 * ((1 + 2 * t) * b0 + t * width / loss0.curvature) + t**2 * (
+        (3 - 2 * t) * b1 - (1 - t) * width / loss1.curvature
+    )
 
 
 def _loss(rows: Rows, inverse_temperature: float, ignore_index: int) -> _Loss:

@@ -104,8 +104,7 @@ class _Scaler(
             Where the loss has no minimum, or it was not reached.
         """
         X, labels = validate_data(self, _at_least_one_column(X), y)
-        if labels.dtype.kind not in "biuU":  # These are classes; to look for others takes time.
-            check_classification_targets(labels)
+        _check_classes(labels)
         indices, classes = class_indices(labels, self.classes, names=("y", "classes"))
         if len(classes) < 2:
             raise ValueError(f"y: expected at least two classes, got one class: {classes}")
@@ -253,10 +252,10 @@ class TemperatureScaler(_Scaler):
     .. math::
         L(b) = -\sum_i w_i \log \mathrm{softmax}(b x_i)_{y_i}, \quad b = 1 / T
 
-    which is convex, by Newton's method within a bracket, to a relative :math:`10^{-7}` in T or
-    better. The loss is never above that at T = 1. T is between :math:`e^{-10}` and
-    :math:`e^{10}`, and `fit` warns at these limits: it would be 0 where each true class has the
-    largest logit, and infinite where the logits are no better than chance.
+    which is convex, by Newton's method within a bracket, to a relative :math:`10^{-9}` or so in T.
+    The loss is not above that at T = 1. T is between :math:`e^{-10}` and :math:`e^{10}`, and `fit`
+    warns at these limits: it would be 0 where each true class has the largest logit, and infinite
+    where the logits are no better than chance.
 
     A score x of a binary classifier has the probability :math:`1 / (1 + e^{-x / T})`. In
     scikit-learn's ``CalibratedClassifierCV(method="temperature")`` it stands for the logits -x and
@@ -439,12 +438,12 @@ class CalibratedLogitsClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstima
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.svm import LinearSVC
+    >>> from sklearn.linear_model import RidgeClassifier
     >>> from fastlogits.calibration import CalibratedLogitsClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> classifier = CalibratedLogitsClassifier(LinearSVC(random_state=0)).fit(X, y)
-    >>> classifier.predict_proba(X[:1]).round(1)
-    array([[0.8, 0.2, 0. ]])
+    >>> classifier = CalibratedLogitsClassifier(RidgeClassifier()).fit(X, y)
+    >>> classifier.predict_proba(X[50:51]).round(2)
+    array([[0.14, 0.31, 0.55]])
     """
 
     def __init__(
@@ -492,6 +491,7 @@ class CalibratedLogitsClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstima
             )
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
+        _check_classes(y)
         routed = self._routed(sample_weight, params)
         if isinstance(self.estimator, FrozenEstimator):
             logits = self.estimator.decision_function(X)
@@ -621,6 +621,11 @@ def _ndim(X: Any) -> int:
 
 def _at_least_one_column(X: Any) -> Any:
     return np.asarray(X).reshape(-1, 1) if _ndim(X) == 1 else X
+
+
+def _check_classes(y: Any) -> None:
+    if y.dtype.kind not in "biuU":  # To look for other numbers than classes takes time.
+        check_classification_targets(y)
 
 
 def _refuse_probabilities(x: _Array) -> None:

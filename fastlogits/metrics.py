@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from fastlogits._core import _score_rows, sigmoid
 from fastlogits._sweep import (
     NONE_IGNORED,
-    Block,
     Rows,
     check_columns,
     check_count,
@@ -569,10 +568,12 @@ def calibration_curve(
         w = np.ones(len(p)) if block.weights is None else block.weights.astype(np.float64)
         bins = np.searchsorted(edges, p)
         weight += np.bincount(bins, w, n_bins)
-        true += np.bincount(bins, w * block.labels, n_bins)
-        predicted += np.bincount(bins, w * p, n_bins)
+        true += np.bincount(bins, np.where(block.labels, w, 0), n_bins)
+        with np.errstate(invalid="ignore"):  # An infinite weight of a probability of 0.
+            predicted += np.bincount(bins, w * p, n_bins)
     some = weight > 0
-    return true[some] / weight[some], predicted[some] / weight[some]
+    with np.errstate(invalid="ignore"):
+        return true[some] / weight[some], predicted[some] / weight[some]
 
 
 def _score_classes(
@@ -616,42 +617,38 @@ def _score(
     """Sum over all blocks, and divide."""
     k, n_bins = check_count(k, "k"), check_count(n_bins, "n_bins", _MOST_BINS)
     n_classes = rows.n_classes
-
-    def sums_of(block: Block) -> dict[str, Any]:
-        return _score_rows(
+    sums: dict[str, Any] = {}
+    done = 0
+    for block in rows.blocks():
+        part = _score_rows(
             *block,
             ignore_index=ignore_index,
             temperature=temperature,
             k=min(k, n_classes),
             n_bins=n_bins,
         )
-
-    sums = sums_of(Block(np.zeros((0, n_classes)), np.zeros(0, np.int64), None))
-    done = 0
-    for block in rows.blocks():
-        for name, value in sums_of(block).items():
-            sums[name] += value
+        sums = {name: sums[name] + value for name, value in part.items()} if sums else part
         done += len(block.labels)
         if progress is not None:
             progress(done, rows.n_rows)
 
-    weight, bin_weight = sums["weight"], sums["bin_weight"]
-    nll, accuracy, top_k, brier, ece = (
-        total / weight if weight else math.nan
-        for total in (
-            sums["nll"],
-            sums["accuracy"],
-            sums["top_k_accuracy"],
-            sums["brier"],
-            float(np.abs(sums["bin_confidence"] - sums["bin_hits"]).sum()),
+    # A mean of no weight is NaN; weights may be infinite, and exp may overflow.
+    with np.errstate(all="ignore"):
+        weight, bin_weight = np.float64(sums["weight"]), sums["bin_weight"]
+        nll, accuracy, top_k, brier, ece = (
+            float(total / weight)
+            for total in (
+                sums["nll"],
+                sums["accuracy"],
+                sums["top_k_accuracy"],
+                sums["brier"],
+                np.abs(sums["bin_confidence"] - sums["bin_hits"]).sum(),
+            )
         )
-    )
-    # A mean of no weight is NaN, and exp may overflow.
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         bin_confidence = sums["bin_confidence"] / bin_weight
         bin_accuracy = sums["bin_hits"] / bin_weight
         exp_nll = float(np.exp(nll))
-    distances = np.abs(bin_confidence - bin_accuracy)[bin_weight > 0]
+        distances = np.abs(bin_confidence - bin_accuracy)[bin_weight > 0]
     return Scores(
         n=sums["n"],
         n_classes=n_classes,

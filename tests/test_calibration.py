@@ -37,7 +37,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fastlogits import _sweep, calibration
+from fastlogits import _sweep, _temperature, calibration
 from fastlogits._temperature import LARGEST, SMALLEST
 from fastlogits.calibration import CalibratedLogitsClassifier, TemperatureScaler, VectorScaler
 from fastlogits.metrics import log_loss
@@ -212,6 +212,25 @@ def test_logits_worse_than_chance_have_the_largest_temperature(columns, scale):
     with pytest.warns(ConvergenceWarning, match=r"limit, 22026.5: .*chance"):
         found = TemperatureScaler().fit(X, logits.argmin(axis=1))
     assert found.temperature_ == LARGEST
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+def test_search_starts_from_a_sample(columns, monkeypatch):
+    logits, labels = sample(640, max(columns, 2))
+    X = logits[:, 1] - logits[:, 0] if columns == 1 else logits
+    weights = np.random.default_rng(0).uniform(0, 2, len(labels))
+    expected = TemperatureScaler().fit(X, labels, sample_weight=weights)
+    monkeypatch.setattr(_temperature, "_SAMPLE", 40)
+    found = TemperatureScaler().fit(X, labels, sample_weight=weights)
+    assert found.temperature_ == pytest.approx(expected.temperature_, rel=1e-9)
+    assert found.n_iter_ < expected.n_iter_
+    # A sample that says nothing, or the wrong thing, costs sweeps only.
+    labels[::16] = 0
+    X[::16] = 1.0
+    expected = exact_temperature(np.stack([0 * X, X], 1) if columns == 1 else X, labels)
+    assert TemperatureScaler().fit(X, labels).temperature_ == pytest.approx(expected, rel=1e-9)
+    X[::16] = np.eye(columns)[0] * 30 if columns > 1 else -30
+    assert TemperatureScaler().fit(X, labels).n_iter_ < 15
 
 
 def test_logits_that_say_nothing_are_left_alone():

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import doctest
-import importlib
+import importlib.util
 import inspect
 import io
 import re
@@ -15,6 +15,8 @@ import fastlogits
 
 README = Path(__file__).parent.parent / "README.md"
 MODULES = ["fastlogits", "fastlogits.special", "fastlogits.metrics", "fastlogits.config"]
+if importlib.util.find_spec("sklearn"):
+    MODULES.append("fastlogits.calibration")
 # Called for what they do.
 RETURN_NOTHING = {"set_num_threads", "set_isa", "show_config"}
 

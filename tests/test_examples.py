@@ -78,6 +78,31 @@ def test_boosting_shows_the_libraries(library, capsys, monkeypatch):
     assert custom == pytest.approx(builtin, abs=1e-3)
 
 
+def test_calibrated_decisions_keep_their_word(capsys):
+    load("calibrated_decisions").main()
+    found = printed(capsys)
+    before, after = found["as trained"], found["calibrated"]
+    assert after["loss"] < before["loss"] / 2
+    assert after["calibration error"] < before["calibration error"] / 4
+    assert after["accuracy"] == before["accuracy"]
+    # What is said with more than 90 % is right more often than that.
+    assert found["above 90%"]["accuracy"] > 0.9
+    assert 0.5 < found["above 90%"]["share"] < 1
+    assert found["left to people"]["accuracy"] < found["above 90%"]["accuracy"]
+    assert found["surely a nine"]["of them nines"] > 0.9
+
+
+def test_onnx_runtime_gives_logits(capsys):
+    for name in ("onnx", "onnxruntime"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    load("onnx_runtime").main()
+    found = printed(capsys)
+    assert found["scores"]["accuracy"] > 0.94
+    assert found["scores"]["accuracy of two guesses"] > found["scores"]["accuracy"]
+    # The graph computes in float32.
+    assert found["probabilities"]["off at most"] < 1e-5
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_custom_objective_gives_the_logits_of_the_built_in_one(library, weighted):
     example = load("boosting_objectives")

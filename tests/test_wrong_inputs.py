@@ -62,6 +62,17 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
         "special.log_expit": {"x": X},
     },
     "scores": {"metrics.score": {"logits": X, "labels": Y}},
+    "scores of classes": {
+        f"metrics.{name}": {"y_true": Y, "logits": X, "labels": range(4)}
+        for name in (
+            "log_loss",
+            "perplexity",
+            "brier_score",
+            "expected_calibration_error",
+            "top_k_accuracy",
+            "calibration_curve",
+        )
+    },
     "settings": {"set_isa": {}, "set_num_threads": {}, "num_threads": {}},
 }
 ALL = {name: good for group in GROUPS.values() for name, good in group.items()}
@@ -77,6 +88,8 @@ BINARY = list(GROUPS["binary losses"])
 WITH_OUT = [*SAME_SHAPE, "logsumexp", *GRADIENTS, BINARY[1]]
 SPECIAL = list(GROUPS["special"])
 SPECIAL_ROWS, EXPITS = SPECIAL[:4], SPECIAL[4:]
+OF_CLASSES = list(GROUPS["scores of classes"])
+BINNED = ["metrics.score", "metrics.expected_calibration_error", "metrics.calibration_curve"]
 
 # ---------------------------------------------------------------------------------------
 # What comes in the message: of each wrong value, one of these
@@ -212,7 +225,7 @@ class Row(NamedTuple):
     values: list[Any]
 
 
-ARRAYS = [name for name in ALL if name not in GROUPS["settings"]]
+ARRAYS = [name for name in ALL if name not in (*GROUPS["settings"], *OF_CLASSES)]
 REAL = [name for name in ARRAYS if name not in SPECIAL_ROWS]
 CORE = [name for name in REAL if name not in (*EXPITS, "metrics.score")]
 
@@ -603,6 +616,50 @@ TABLE = [
     ),
     Row(["metrics.score"], "temperature", TypeError, "a number", nothing, NO_REAL_NUMBER),
     Row(["metrics.score"], "ignore_index", TypeError, "an integer", kind, [*NO_INTEGER, None]),
+    Row(OF_CLASSES, "logits", TypeError, "", nothing, NOT_NUMBERS),
+    Row(OF_CLASSES, "logits", TypeError, "real", dtype, COMPLEX),
+    Row(OF_CLASSES, "logits", TypeError, "masked", nothing, MASKED),
+    Row(OF_CLASSES, "logits", ValueError, "array", nothing, RAGGED),
+    Row(OF_CLASSES, "logits", ValueError, "(n, C)", shape, [1.0, X[:, :0], np.zeros((2, 3, 0))]),
+    Row(OF_CLASSES, "logits", ValueError, "4 columns", shape, [X[:, :3], X[:, 0]]),
+    Row(OF_CLASSES, "y_true", ValueError, "(3,)", shape, [Y[:2], np.zeros(4, int), Y[:0]]),
+    Row(OF_CLASSES, "y_true", ValueError, "one dimension", shape, [1, X, Y[:, np.newaxis]]),
+    Row(OF_CLASSES, "y_true[2]", ValueError, "one of labels", last, labels(4, -1, 2**40)),
+    Row(OF_CLASSES, "y_true[2]", ValueError, "a class label", last, labels(0.5, np.nan, dtype="f")),
+    Row(OF_CLASSES, "y_true", TypeError, "compared", nothing, [["0", "1", "2"], [0, "1", None]]),
+    Row(OF_CLASSES, "y_true", TypeError, "complex128", nothing, [Y + 0j]),
+    Row(OF_CLASSES, "y_true", TypeError, "masked", nothing, [np.ma.masked_array(Y, Y == 1)]),
+    Row(OF_CLASSES, "labels", ValueError, "ascending", nothing, [[0, 1, 3, 2], [0, 1, 2, 2]]),
+    Row(OF_CLASSES, "labels", ValueError, "one dimension", shape, [3, [[0, 1, 2, 3]]]),
+    *(
+        row
+        for names in (["metrics.score"], OF_CLASSES)
+        for row in (
+            Row(names, "sample_weight", ValueError, "(3,)", shape, shapes(3)),
+            Row(names, "sample_weight", ValueError, "no less than 0", nothing, weights(3)),
+            Row(names, "sample_weight", TypeError, "real", dtype, no_weights(3)),
+        )
+    ),
+    *(
+        row
+        for names, name in (
+            (["metrics.score", "metrics.top_k_accuracy"], "k"),
+            (BINNED, "n_bins"),
+        )
+        for row in (
+            Row(names, name, ValueError, "at least 1", itself, [0, -1, np.int8(-3), -(2**70)]),
+            Row(names, name, TypeError, "an integer", kind, [*NO_INTEGER, None]),
+        )
+    ),
+    Row(BINNED, "n_bins", ValueError, "at most 10000", itself, [10_001, 2**31, 2**70]),
+    Row(
+        ["metrics.brier_score"],
+        "scale_by_half",
+        ValueError,
+        "'auto'",
+        shown,
+        [None, "yes", 1.0, 1, [True]],
+    ),
     # Settings.
     Row(
         ["set_isa"],

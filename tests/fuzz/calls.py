@@ -224,6 +224,9 @@ def of_confidence(draw, x):
 def of_score(draw, x):
     return {
         "labels!": labels_of(x, -1),
+        "k": st.sampled_from([1, 2, 5, 2**40]),
+        "n_bins": st.sampled_from([1, 2, 15, 1000]),
+        "sample_weight": weights(x.shape[:-1]),
         "ignore_index": st.sampled_from([0, 1, -1, -100]),
         "temperature": numbers,
     }
