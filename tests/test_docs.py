@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import doctest
+import importlib
 import importlib.util
 import inspect
 import io
@@ -17,6 +18,8 @@ README = Path(__file__).parent.parent / "README.md"
 MODULES = ["fastlogits", "fastlogits.special", "fastlogits.metrics", "fastlogits.config"]
 if importlib.util.find_spec("sklearn"):
     MODULES.append("fastlogits.calibration")
+if importlib.util.find_spec("matplotlib"):
+    MODULES.append("fastlogits.plots")
 # Called for what they do.
 RETURN_NOTHING = {"set_num_threads", "set_isa", "show_config"}
 
