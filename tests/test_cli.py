@@ -1,8 +1,8 @@
-"""The command, run as its users run it: a process of its own."""
+"""The command as a whole: usage, wrong files, standard streams, terminals and signals."""
 
 import json
-import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,49 +12,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checks import shown_on_a_terminal
+from command_line import COMMAND, assert_fails, command, running, save_rows, succeeds
 
 import fastlogits
-from fastlogits.metrics import score
 
-COMMAND = [sys.executable, "-P", "-m", "fastlogits"]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and pipes")
-
-
-def command(*arguments, cwd):
-    """Run in `cwd`, away from the checkout, whose package has no compiled core."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=60
-    )
-
-
-def assert_fails(done, *words):
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("fastlogits: error: ")
-    assert done.stderr.count("\n") == 1
-    for word in words:
-        assert word in done.stderr
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Return a folder with the files that the tests name."""
     folder = tmp_path_factory.mktemp("files")
-    rng = np.random.default_rng(3)
-    logits = rng.normal(0, 3, (300, 10)).astype(np.float32)
-    labels = rng.integers(0, 10, 300)
-    labels[17] = -100
-    np.save(folder / "logits.npy", logits)
-    np.save(folder / "labels.npy", labels)
-    np.savetxt(folder / "labels.txt", labels, fmt="%d")
-    np.savez(folder / "both.npz", logits=logits, labels=labels)
-    np.savez_compressed(folder / "one.npz", labels)
+    logits, labels = save_rows(folder)
     np.savez(folder / "none.npz")
-
     np.save(folder / "fewer.npy", labels[:-1])
     np.save(folder / "floats.npy", labels.astype(float))
-    np.save(folder / "empty_logits.npy", logits[:0])
-    np.save(folder / "empty_labels.npy", labels[:0])
     out_of_range = labels.copy()
     out_of_range[123] = 10
     np.save(folder / "out_of_range.npy", out_of_range)
@@ -74,58 +46,6 @@ def folder(tmp_path_factory):
     (folder / "binary.txt").write_bytes(b"\xff\xfe\x00")
     (folder / "folder.npy").mkdir()
     return folder
-
-
-@pytest.mark.parametrize(
-    ("logits", "labels"),
-    [
-        ("logits.npy", "labels.npy"),
-        ("logits.npy", "labels.txt"),
-        ("logits.npy", "one.npz"),
-        ("both.npz:logits", "both.npz:labels"),
-        ("logits.npy", "both.npz:labels"),
-        ("{folder}/logits.npy", "{folder}/both.npz:labels"),
-    ],
-)
-@pytest.mark.parametrize("temperature", [None, "0.5"])
-def test_score(folder, logits, labels, temperature):
-    options = ["--temperature", temperature] if temperature else []
-    files = [logits.format(folder=folder), labels.format(folder=folder)]
-    expected = score(
-        np.load(folder / "logits.npy"),
-        np.load(folder / "labels.npy"),
-        temperature=float(temperature or 1),
-    )
-    done = command("score", *files, *options, "--json", cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    # An empty bin has no mean.
-    expected_json = json.dumps(expected.as_dict()).replace("NaN", "null")
-    assert json.loads(done.stdout) == json.loads(expected_json)
-
-    done = command("score", *files, *options, cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
-        "rows                        299",
-        "classes                     10",
-        f"negative log-likelihood     {expected.nll:.6g}",
-        f"perplexity                  {expected.perplexity:.6g}",
-        f"accuracy                    {expected.accuracy:.6g}",
-        "k                           5",
-        f"top-k accuracy              {expected.top_k_accuracy:.6g}",
-        f"Brier score                 {expected.brier:.6g}",
-        f"expected calibration error  {expected.ece:.6g}",
-        f"maximum calibration error   {expected.mce:.6g}",
-    ]
-
-
-def test_score_of_no_rows(folder):
-    done = command("score", "empty_logits.npy", "empty_labels.npy", "--json", cwd=folder)
-    assert done.returncode == 0
-    found = json.loads(done.stdout)
-    assert (found["n"], found["n_classes"], found["k"]) == (0, 10, 5)
-    assert found["bin_count"] == [0] * 15
-    means = ["nll", "perplexity", "accuracy", "top_k_accuracy", "brier", "ece", "mce"]
-    assert {found[name] for name in means} == {None}
 
 
 @pytest.mark.parametrize(
@@ -162,12 +82,6 @@ def test_wrong_files(folder, logits, labels, words):
     assert_fails(command("score", logits, labels, cwd=folder), *words)
 
 
-@pytest.mark.parametrize("temperature", ["0", "-1", "nan", "inf", "warm"])
-def test_wrong_temperature(folder, temperature):
-    done = command("score", "logits.npy", "labels.npy", "--temperature", temperature, cwd=folder)
-    assert_fails(done, "temperature", temperature)
-
-
 @pytest.mark.parametrize(
     "arguments", [[], ["other"], ["score"], ["score", "logits.npy"], ["info", "--what"]]
 )
@@ -175,13 +89,21 @@ def test_wrong_usage(folder, arguments):
     assert_fails(command(*arguments, cwd=folder), "--help")
 
 
-@pytest.mark.parametrize("arguments", [[], ["score"], ["info"], ["demo"], ["bench"]])
-def test_help(folder, arguments):
-    done = command(*arguments, "--help", cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: fastlogits")
-    if arguments in ([], ["score"]):
-        assert "examples:\n  fastlogits score logits.npy labels.npy" in done.stdout
+COMMANDS = ["score", "calibrate", "softmax", "log-softmax", "demo", "bench", "info"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(folder, name):
+    printed = succeeds(name, "--help", cwd=folder)
+    assert printed.startswith(f"usage: fastlogits {name} ")
+    assert f"\nexamples:\n  fastlogits {name}" in printed
+    assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_help_names_the_commands(folder):
+    printed = succeeds("--help", cwd=folder)
+    assert printed.startswith("usage: fastlogits ")
+    assert re.findall("(?m)^    ([a-z-]+)", printed) == COMMANDS
 
 
 def test_version(folder):
@@ -214,30 +136,39 @@ def test_objects_are_never_unpickled(tmp_path):
 
 
 @posix
-def test_interrupt(folder, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [("SIGINT", 130, "fastlogits: interrupted\n"), ("SIGTERM", 143, ""), ("SIGHUP", 129, "")],
+)
+def test_signals(folder, tmp_path, name, status, said):
     # The command waits for labels that never come: it is surely running when the signal does.
     labels = tmp_path / "labels"
     os.mkfifo(labels)
-    process = subprocess.Popen(
-        [*COMMAND, "score", folder / "logits.npy", labels],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A background job inherits an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    writer = None
-    while writer is None and process.poll() is None:
-        try:
-            writer = os.open(labels, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:  # Nobody reads yet.
-            time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    with running("score", folder / "logits.npy", labels, cwd=tmp_path) as process:
+        writer = None
+        while writer is None and process.poll() is None:
+            try:
+                writer = os.open(labels, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:  # Nobody reads yet.
+                time.sleep(0.01)
+        process.send_signal(getattr(signal, name))
+        out, err = process.communicate(timeout=60)
     if writer is not None:
         os.close(writer)
-    assert (process.returncode, out, err) == (130, "", "fastlogits: interrupted\n")
+    assert (process.returncode, out, err) == (status, "", said)
+
+
+@posix
+def test_signals_are_what_they_were_after_a_call():
+    code = """if True:
+        import signal
+        from fastlogits.cli import main
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)]
+        assert main(["info"]) == 0
+        assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)] == before
+    """
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 @posix
@@ -273,35 +204,68 @@ def test_full_disk_is_an_error(folder):
 @posix
 def test_terminal_gets_a_table_and_progress(folder):
     pytest.importorskip("rich", reason="tables and progress bars need rich")
-    shown = shown_on_a_terminal([*COMMAND, "score", "logits.npy", "labels.npy"], folder)
+    shown = shown_on_a_terminal(
+        [*COMMAND, "score", "logits.npy", "labels.npy", "--calibrate"], folder
+    )
+    assert "calibrating" in shown
     assert "scoring" in shown
-    assert "│ rows" in shown
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)  # Without colours.
+    assert re.search(r"┃ before +┃ after", text)
+    assert re.search(r"│ rows +│ 299 +│ 299", text)
+
+
+@posix
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {"COLUMNS": "30"}])
+def test_terminals_that_can_do_little(folder, environment):
+    pytest.importorskip("rich", reason="tables and progress bars need rich")
+    command = [*COMMAND, "score", "logits.npy", "labels.npy"]
+    shown = shown_on_a_terminal(command, folder, **environment)
+    assert re.search(r"│ rows +│ 299 +│", shown)
+    assert "\x1b" not in shown or "TERM" not in environment
+    if "NO_COLOR" in environment:
+        assert not re.search(r"\x1b\[[0-9;]*[349][0-9]", shown)
+    table = shown[shown.index("┌") :].splitlines()
+    assert all(len(line) <= int(environment.get("COLUMNS", 80)) for line in table)
+
+
+@posix
+def test_a_terminal_too_narrow_for_a_table(folder):
+    shown = shown_on_a_terminal(
+        [*COMMAND, "score", "logits.npy", "labels.npy"], folder, COLUMNS="20"
+    )
+    plain = succeeds("score", "logits.npy", "labels.npy", cwd=folder)
+    assert shown.replace("\r\n", "\n").endswith(plain)
+
+
+@posix
+def test_terminal_without_rich(folder):
+    code = "import sys; sys.modules['rich'] = None; from fastlogits.cli import main; main()"
+    command = [sys.executable, "-P", "-c", code, "score", "logits.npy", "labels.npy"]
+    shown = shown_on_a_terminal(command, folder)
+    assert shown.splitlines()[1] == "rows                        299"
+
+
+@pytest.mark.parametrize("name", ["score", "calibrate", "info"])
+def test_pipes_get_plain_text(folder, name):
+    files = [] if name == "info" else ["logits.npy", "labels.npy"]
+    environment = os.environ | {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
+    printed = succeeds(name, *files, cwd=folder, env=environment)
+    assert printed.isascii()
+    assert "\x1b" not in printed
+    assert printed == "".join(f"{line.rstrip()}\n" for line in printed.splitlines())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_stays_small(tmp_path):
-    # 1 GB that takes no room on most disks.
-    rows, classes = 2000, 128_256
+@pytest.mark.parametrize("name", ["score", "calibrate"])
+def test_memory_stays_small(tmp_path, name):
+    # Half a GB that takes no room on most disks.
+    rows, classes = 1000, 128_256
     np.lib.format.open_memmap(tmp_path / "logits.npy", "w+", np.float32, (rows, classes))
     np.save(tmp_path / "labels.npy", np.zeros(rows, np.int32))
-    largest = 0
-    with subprocess.Popen(
-        [*COMMAND, "score", "logits.npy", "labels.npy", "--json"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        status = Path(f"/proc/{process.pid}/status")
-        while process.poll() is None:
-            # Anonymous memory: pages of the mapped file are the system's to take back.
-            for line in status.read_text().splitlines():
-                if line.startswith("RssAnon:"):
-                    largest = max(largest, int(line.split()[1]) * 1024)
-            time.sleep(0.005)
-        found = json.loads(process.stdout.read())
-    assert process.returncode == 0
-    assert found["nll"] == pytest.approx(math.log(classes))
-    assert 0 < largest < 300e6
+    with running(name, "logits.npy", "labels.npy", cwd=tmp_path) as process:
+        assert process.largest_memory() < 300e6
+        printed = process.stdout.read()
+    assert re.search(rf"perplexity +{classes}\b", printed)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a descriptor through the shell")

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import TextIO
 
 import fastlogits
-from fastlogits.cli import CommandError
+from fastlogits.commands.errors import CommandError
+from fastlogits.commands.outputs import check_output, whole_file
 
 from . import machine, table
 from .cases import LARGE, OPERATIONS, QUICK, SHAPES, Shape, worth_measuring
@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         from .plot import write
 
-        write(arguments.plot, records, found)
+        with whole_file(arguments.plot) as file:
+            write(file, records, found)
     return 1 if arguments.check and any(map(table.missed, records)) else 0
 
 
@@ -95,17 +96,10 @@ def _libraries(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
 
 def _check_files(arguments: argparse.Namespace) -> None:
     """Fail before the measuring, and not after it, where its results cannot be written."""
-    files = [arguments.plot] if arguments.plot else []
     if arguments.json and arguments.json != STDOUT:
-        files.append(Path(arguments.json))
-    for file in files:
-        if not file.parent.is_dir():
-            raise CommandError(f"{file}: no such folder")
-        if file.is_dir():
-            raise CommandError(f"{file}: is a folder")
+        check_output(Path(arguments.json))
     if arguments.plot:
-        if arguments.plot.suffix.lower() != ".png":
-            raise CommandError(f"{arguments.plot}: expected a file name that ends in .png")
+        check_output(arguments.plot, ".png")
         if find_spec("matplotlib") is None:
             raise CommandError("--plot needs matplotlib: pip install 'fastlogits[cli]'")
 
@@ -115,6 +109,5 @@ def _write_json(name: str, values: dict[str, object]) -> None:
     if name == STDOUT:
         print(text)
         return
-    partial = f"{name}.partial"
-    Path(partial).write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, name)
+    with whole_file(Path(name)) as file:
+        file.write(f"{text}\n".encode())

@@ -1,14 +1,8 @@
 """A picture of the figures: nanoseconds per element over the shapes, a panel for each operation."""
 
-import os
 import re
 import textwrap
-from pathlib import Path
-from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")  # No display is needed to write a file.
+from typing import Any, BinaryIO
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -40,17 +34,14 @@ _RANK = [*LIBRARIES, _LIMIT_NAME]
 Panels = dict[tuple[Any, ...], list[Record]]
 
 
-def write(path: Path, records: list[Record], machine: dict[str, Any]) -> None:
-    """Draw the records and write a PNG file, which never is half a file under that name."""
+def write(file: BinaryIO, records: list[Record], machine: dict[str, Any]) -> None:
+    """Draw the records and write them as PNG."""
     panels: Panels = {}
     for record in records:
         key = tuple(record[k] for k in ("operation", "dtype", "isa", "threads"))
         panels.setdefault(key, []).append(record)
-    partial = path.with_name(path.name + ".partial")
-    _figure(panels, _columns(records), table.heading(machine)).savefig(
-        partial, format="png", dpi=200
-    )
-    os.replace(partial, path)
+    figure = _figure(panels, _columns(records), table.heading(machine))
+    figure.savefig(file, format="png", dpi=200)
 
 
 def _columns(records: list[Record]) -> list[list[str]]:
