@@ -303,7 +303,7 @@ class VectorScaler(_Scaler):
         The classes, in ascending order. Default: those that occur in `y`.
     tol : float, default 1e-9
         The search ends where no partial derivative of the mean loss is larger, by the scales and
-        biases of standardised logits.
+        biases of standardised logits; or where rounding hides the way down, near 1e-9.
     max_iter : int, default 1000
         Most iterations of the search.
 
@@ -371,11 +371,18 @@ class VectorScaler(_Scaler):
             np.concatenate([scale * spread, scale * centre]),
             jac=True,
             method="L-BFGS-B",
-            # The loss goes on falling as long as its digits show it.
             options={"gtol": self.tol, "ftol": 0, "maxiter": self.max_iter},
         )
-        self.scale_ = found.x[:n] / spread
-        self.bias_ = found.x[n:] - self.scale_ * centre
+        parameters, slopes = found.x, found.jac
+        # Near the minimum the digits of the loss show no descent any more, but its slopes do.
+        while found.status != 1 and np.abs(slopes).max() > self.tol:
+            nearer = parameters - found.hess_inv @ slopes
+            lower = loss(nearer)[1]
+            if np.abs(lower).max() > np.abs(slopes).max() / 2:
+                break
+            parameters, slopes = nearer, lower
+        self.scale_ = parameters[:n] / spread
+        self.bias_ = parameters[n:] - self.scale_ * centre
         if n > 1:
             self.bias_ -= self.bias_.mean()
         self.n_iter_ = max(found.nit, 1)
