@@ -58,6 +58,9 @@ __all__ = ["CalibratedLogitsClassifier", "TemperatureScaler", "VectorScaler"]
 
 _Array = NDArray[Any]
 
+# How much is looked at for something that is no probability: of logits, the first block has some.
+_LOOK_ELEMENTS = 1 << 16
+
 
 class _Scaler(
     OneToOneFeatureMixin, ClassifierMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta
@@ -637,8 +640,9 @@ def _check_classes(y: Any) -> None:
 
 def _refuse_probabilities(x: _Array) -> None:
     """Raise ValueError where all rows look like probabilities, and not one like logits."""
-    for start, stop in ranges(len(x), x.size // len(x)):
-        block = x[start:stop]
+    step = max(1, _LOOK_ELEMENTS * len(x) // x.size)
+    for start in range(0, len(x), step):
+        block = x[start : start + step]
         if not np.all((block >= 0) & (block <= 1)):
             return
         # The rounding errors of a softmax of many classes in half precision.
