@@ -23,7 +23,15 @@ from fastlogits._core import (
     log_softmax,
     softmax,
 )
-from fastlogits._sweep import Rows, check_columns, check_weights, class_indices, ranges, two_columns
+from fastlogits._sweep import (
+    Rows,
+    check_columns,
+    check_weights,
+    class_indices,
+    ranges,
+    refuse_probabilities,
+    two_columns,
+)
 from fastlogits._temperature import find_temperature
 
 try:
@@ -58,8 +66,8 @@ __all__ = ["CalibratedLogitsClassifier", "TemperatureScaler", "VectorScaler"]
 
 _Array = NDArray[Any]
 
-# How much is looked at for something that is no probability: of logits, the first block has some.
-_LOOK_ELEMENTS = 1 << 16
+# Of a block: where all of it is copied, and that in float64.
+_PARTS = 8
 
 
 class _Scaler(
@@ -115,7 +123,7 @@ class _Scaler(
         weights = check_weights(sample_weight, labels.shape)
         if weights is not None and not weights.any():
             raise ValueError("sample_weight: expected a weight above 0, got zeros")
-        _refuse_probabilities(x)
+        refuse_probabilities(x, "X")
         self.classes_ = classes
         self._fit(Rows(x, indices, weights))
         return self
@@ -638,32 +646,11 @@ def _check_classes(y: Any) -> None:
         check_classification_targets(y)
 
 
-def _refuse_probabilities(x: _Array) -> None:
-    """Raise ValueError where all rows look like probabilities, and not one like logits."""
-    step = max(1, _LOOK_ELEMENTS * len(x) // x.size)
-    for start in range(0, len(x), step):
-        block = x[start : start + step]
-        if not np.all((block >= 0) & (block <= 1)):
-            return
-        # The rounding errors of a softmax of many classes in half precision.
-        if x.ndim == 2 and not np.allclose(block.sum(axis=1, dtype=np.float64), 1, atol=1e-2):
-            return
-    if x.ndim == 1:
-        raise ValueError(
-            "X: expected scores, got numbers that are all in [0, 1], as probabilities p are: pass "
-            "np.log(p / (1 - p)); if they are scores, np.column_stack([np.zeros(len(X)), X])"
-        )
-    raise ValueError(
-        "X: expected logits, got rows in [0, 1] that sum to 1, as probabilities p do: pass "
-        "np.log(p); if they are logits, X + 1, which means the same"
-    )
-
-
 def _centre_and_spread(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of each column; 1 for those that are constant."""
     origin = np.atleast_1d(rows.logits[0]).astype(np.float64)
     total, squares = np.zeros((2, len(origin)))
-    for start, stop in ranges(rows.n_rows, len(origin)):
+    for start, stop in ranges(rows.n_rows, _PARTS * len(origin)):
         distance = rows.logits[start:stop].reshape(-1, len(origin)) - origin
         total += distance.sum(axis=0)
         squares += np.einsum("ij,ij->j", distance, distance)
@@ -683,7 +670,7 @@ def _loss_and_gradient(
     value, weight = 0.0, 0.0
     by_scale, by_bias = np.zeros((2, n))
     buffer = None
-    for start, stop in ranges(rows.n_rows, n):
+    for start, stop in ranges(rows.n_rows, _PARTS * n):
         x = rows.logits[start:stop]
         y = rows.labels[start:stop]
         w = None if rows.weights is None else rows.weights[start:stop]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from command_line import assert_fails, command, names, save_rows, succeeds
 
+from fastlogits import softmax
 from fastlogits.metrics import score
 
 
@@ -201,3 +202,12 @@ def test_calibrate_wrong_labels(folder, tmp_path):
     for arguments in (["calibrate"], ["score", "--calibrate"]):
         done = command(*arguments, folder / "logits.npy", "labels.npy", cwd=tmp_path)
         assert_fails(done, "labels[0]", "got 10")
+
+
+@pytest.mark.parametrize("shape", [(300, 10), (10, 30, 10)])
+def test_calibrate_refuses_probabilities(folder, tmp_path, shape):
+    np.save(tmp_path / "p.npy", softmax(np.load(folder / "logits.npy")).reshape(shape))
+    np.save(tmp_path / "labels.npy", np.load(folder / "labels.npy").reshape(shape[:-1]))
+    for arguments in (["calibrate"], ["score", "--calibrate"]):
+        done = command(*arguments, "p.npy", "labels.npy", cwd=tmp_path)
+        assert_fails(done, "logits", "np.log(p)")

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlogits._sweep import Rows, check_labels, check_logits
+from fastlogits._sweep import Rows, check_labels, check_logits, refuse_probabilities
 from fastlogits._temperature import find_temperature
 from fastlogits.metrics import Scores, format_value, score_blocks
 
@@ -51,6 +51,8 @@ def fit_temperature(x: NDArray[Any], y: NDArray[Any]) -> float:
     with progress_bar("calibrating"), refusals():
         x = check_logits(x)
         y = check_labels(y, x.shape[:-1], x.shape[-1], _IGNORED)
+        if x.size:
+            refuse_probabilities(np.atleast_2d(x), "logits")
         rows = Rows(np.atleast_2d(x), np.atleast_1d(y), None)
         found = find_temperature(rows, ignore_index=_IGNORED)
     if found.limit:
