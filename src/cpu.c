@@ -23,34 +23,33 @@ static unsigned saved_registers(void)
     return low;
 }
 
-static void x86_features(int *avx2, int *avx512)
+static int runs_avx2(void)
 {
-    unsigned a, b, c, d, b7, c7;
-    *avx2 = *avx512 = 0;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !has_all(c, OSXSAVE | AVX | FMA | F16C))
-        return;
-    const unsigned saved = saved_registers();
-    if (!has_all(saved, XMM | YMM) || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d))
-        return;
-    *avx2 = has_all(b7, AVX2);
-    *avx512 = *avx2 && has_all(saved, OPMASK_AND_ZMM) &&
-              has_all(b7, AVX512F | AVX512DQ | AVX512CD | AVX512BW | AVX512VL);
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && has_all(c, OSXSAVE | AVX | FMA | F16C) &&
+           has_all(saved_registers(), XMM | YMM) && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+           has_all(b, AVX2);
+}
+
+static int runs_avx512(void)
+{
+    unsigned a, b, c, d;
+    return runs_avx2() && has_all(saved_registers(), OPMASK_AND_ZMM) &&
+           __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+           has_all(b, AVX512F | AVX512DQ | AVX512CD | AVX512BW | AVX512VL);
 }
 #endif
 
+static int runs_portable(void) { return 1; }
+
 int fl_tables(const fl_table *const **tables)
 {
-    static const fl_table *found[3];
+    static const fl_table *found[FL_MOST_TABLES];
     int n = 0;
-#ifdef FASTLOGITS_X86
-    int avx2, avx512;
-    x86_features(&avx2, &avx512);
-    if (avx512)
-        found[n++] = &fl_table_avx512;
-    if (avx2)
-        found[n++] = &fl_table_avx2;
-#endif
-    found[n++] = &fl_table_portable;
+#define FL_FIND(name)                                                                              \
+    if (runs_##name())                                                                             \
+        found[n++] = &fl_table_##name;
+    FL_TABLES(FL_FIND)
     *tables = found;
     return n;
 }

@@ -152,30 +152,58 @@ typedef struct {
 
 typedef void fl_piece_kernel(const fl_piece *piece);
 
-/* The operations on rows. Special values are those of DESIGN: a NaN makes its row NaN and no
-   other; all -inf or any +inf as each says. */
-enum {
-    /* These take parts of a row. */
-    FL_SOFTMAX,       /* NaN where the largest is -inf or +inf */
-    FL_LOG_SOFTMAX,   /* the same */
-    FL_LOGSUMEXP,     /* one result per row; +-inf where the largest is */
-    FL_CROSS_ENTROPY, /* losses: one float64 per row, 0 where the label is ignored; the gradient
-                         into out and the Hessian's diagonal into hess, where they are not NULL;
-                         NaN where softmax is */
-    FL_ARGMAX,        /* the first NaN, else the first of the largest */
-    /* These do not. */
-    FL_TOP_K,     /* the k first into out, which has to be dense and of the kernel's own type,
-                     and indices; NaN last, of equals the lowest index first */
-    FL_MAX_PROB,  /* of softmax; NaN where softmax is, and so the next two */
-    FL_MARGIN,    /* the largest probability less the next */
-    FL_ENTROPY,   /* in nats */
-    FL_SCORE,     /* figures of a row and its label, for a classifier's scores */
-    FL_CALIBRATE, /* the same for its temperature */
-    FL_SIGMOID,   /* of each element, and so the next two */
-    FL_LOG_SIGMOID,
-    FL_SOFTPLUS,
-    FL_OPERATIONS
-};
+/* What an operation takes of a row at a time, and what its out has for each row. */
+enum { FL_TAKES_PARTS, FL_TAKES_ROWS, FL_TAKES_ELEMENTS };
+enum { FL_GIVES_NOTHING, FL_GIVES_ONE, FL_GIVES_FIRST, FL_GIVES_ALL };
+
+/*
+ * The operations on rows: X(NAME, kernel, what it takes, what it gives). A new one comes last, as
+ * the fuzzer's seeds know them by their numbers.
+ *
+ * A NaN makes its row NaN and no other; all -inf or any +inf are as each says.
+ */
+#define FL_ROW_OPERATIONS(X)                                                                       \
+    /* NaN where the largest is -inf or +inf. */                                                   \
+    X(SOFTMAX, softmax, PARTS, ALL)                                                                \
+    X(LOG_SOFTMAX, log_softmax, PARTS, ALL)                                                        \
+    /* +-inf where the largest is. */                                                              \
+    X(LOGSUMEXP, logsumexp, PARTS, ONE)                                                            \
+    /* losses: one float64 per row, 0 where the label is ignored; the gradient into out and the    \
+       Hessian's diagonal into hess, where they are not NULL; NaN where softmax is. */             \
+    X(CROSS_ENTROPY, cross_entropy, PARTS, ALL)                                                    \
+    /* indices: the first NaN, else the first of the largest. */                                   \
+    X(ARGMAX, argmax, PARTS, NOTHING)                                                              \
+    /* The k first into out, which has to be dense and of the kernel's own type, and indices; NaN  \
+       last, of equals the lowest index first. */                                                  \
+    X(TOP_K, top_k, ROWS, FIRST)                                                                   \
+    /* The largest probability, less the next, and the entropy in nats; NaN where softmax is. */   \
+    X(MAX_PROB, max_prob, ROWS, ONE)                                                               \
+    X(MARGIN, margin, ROWS, ONE)                                                                   \
+    X(ENTROPY, entropy, ROWS, ONE)                                                                 \
+    /* figures of a row and its label, for a classifier's scores, and for its temperature. */      \
+    X(SCORE, score, ROWS, NOTHING)                                                                 \
+    X(CALIBRATE, calibrate, ROWS, NOTHING)                                                         \
+    /* Of each element. */                                                                         \
+    X(SIGMOID, sigmoid, ELEMENTS, ALL)                                                             \
+    X(LOG_SIGMOID, log_sigmoid, ELEMENTS, ALL)                                                     \
+    X(SOFTPLUS, softplus, ELEMENTS, ALL)
+
+#define FL_OPERATION(NAME, kernel, takes, gives) FL_##NAME,
+enum { FL_ROW_OPERATIONS(FL_OPERATION) FL_OPERATIONS };
+
+static inline int fl_takes(int op)
+{
+#define FL_TAKES(NAME, kernel, takes, gives) FL_TAKES_##takes,
+    static const unsigned char of[] = {FL_ROW_OPERATIONS(FL_TAKES)};
+    return of[op];
+}
+
+static inline int fl_gives(int op)
+{
+#define FL_GIVES(NAME, kernel, takes, gives) FL_GIVES_##gives,
+    static const unsigned char of[] = {FL_ROW_OPERATIONS(FL_GIVES)};
+    return of[op];
+}
 
 /* The kernels of one element type. */
 typedef struct {
@@ -200,10 +228,17 @@ typedef struct {
 /* Virtual lanes: class j is summed in lane j mod FL_LANES, on every instruction set. */
 enum { FL_LANES_F32 = 32, FL_LANES_F64 = 16 };
 
+/* The tables, the best first. */
 #ifdef FASTLOGITS_X86
-extern const fl_table fl_table_avx512, fl_table_avx2;
+#define FL_TABLES(X) X(avx512) X(avx2) X(portable)
+#else
+#define FL_TABLES(X) X(portable)
 #endif
-extern const fl_table fl_table_portable;
+
+#define FL_DECLARE(name) extern const fl_table fl_table_##name;
+FL_TABLES(FL_DECLARE)
+#define FL_COUNT_ONE(name) +1
+enum { FL_MOST_TABLES = FL_TABLES(FL_COUNT_ONE) };
 
 /* cpu.c: the tables this machine can run, the best first; how many there are. */
 int fl_tables(const fl_table *const **tables);

@@ -12,7 +12,7 @@
 /* Whether the second sweep has a result for each class, so that it takes parts too. */
 static int has_classes(const fl_walk *walk)
 {
-    return walk->rows.out.data && walk->op != FL_LOGSUMEXP;
+    return walk->rows.out.data && fl_gives(walk->op) == FL_GIVES_ALL;
 }
 
 /* One row that all threads share. */
@@ -69,11 +69,13 @@ fl_end fl_run_shared(const fl_walk *walk, ptrdiff_t i, int n_threads)
 
 int fl_are_tall(const fl_walk *walk)
 {
+    /* Of argmax, rows side by side are one for each lane. */
+    const int takes_blocks = fl_takes(walk->op) == FL_TAKES_PARTS && walk->op != FL_ARGMAX;
     const ptrdiff_t block = FL_LEAST_BLOCK * (walk->rows.x.format == FL_F64 ? 1 : 2);
     const ptrdiff_t step = walk->ndim ? walk->x_stride[walk->ndim - 1] : 0;
     const int one_stride = !walk->rows.x.axes && !walk->rows.out.axes && !walk->rows.targets.axes;
-    return walk->op <= FL_CROSS_ENTROPY && one_stride && walk->rows.n_classes > block &&
-           step != 0 && llabs(step) <= 8 && llabs(walk->rows.x.class) > llabs(step);
+    return takes_blocks && one_stride && walk->rows.n_classes > block && step != 0 &&
+           llabs(step) <= 8 && llabs(walk->rows.x.class) > llabs(step);
 }
 
 /* So many tall rows are brought together, of so many classes each. From row to row it is a cache

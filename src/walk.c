@@ -126,7 +126,7 @@ static ptrdiff_t rows_of_step(const fl_walk *walk)
 static int are_shared(const fl_walk *walk, ptrdiff_t n_rows, int n_threads)
 {
     const ptrdiff_t n = walk->rows.n_classes;
-    return walk->op <= FL_ARGMAX &&
+    return fl_takes(walk->op) == FL_TAKES_PARTS &&
            ((n_rows < n_threads && n >= 2 * FL_PART * (ptrdiff_t)n_threads) || n >= 16 * FL_STEP);
 }
 

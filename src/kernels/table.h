@@ -55,21 +55,10 @@
 #define FL_PASTE_(a, b) a##b
 #define FL_PASTE(a, b) FL_PASTE_(a, b)
 
+#define KERNEL_f32(NAME, kernel, takes, gives) kernel##_f32,
+#define KERNEL_f64(NAME, kernel, takes, gives) kernel##_f64,
 #define KERNELS(type)                                                                              \
-    {.rows = {[FL_SOFTMAX] = softmax_##type,                                                       \
-              [FL_LOG_SOFTMAX] = log_softmax_##type,                                               \
-              [FL_LOGSUMEXP] = logsumexp_##type,                                                   \
-              [FL_CROSS_ENTROPY] = cross_entropy_##type,                                           \
-              [FL_ARGMAX] = argmax_##type,                                                         \
-              [FL_TOP_K] = top_k_##type,                                                           \
-              [FL_MAX_PROB] = max_prob_##type,                                                     \
-              [FL_MARGIN] = margin_##type,                                                         \
-              [FL_ENTROPY] = entropy_##type,                                                       \
-              [FL_SCORE] = score_##type,                                                           \
-              [FL_CALIBRATE] = calibrate_##type,                                                   \
-              [FL_SIGMOID] = sigmoid_##type,                                                       \
-              [FL_LOG_SIGMOID] = log_sigmoid_##type,                                               \
-              [FL_SOFTPLUS] = softplus_##type},                                                    \
+    {.rows = {FL_ROW_OPERATIONS(KERNEL_##type)},                                                   \
      .binary_cross_entropy = binary_cross_entropy_##type,                                          \
      .outside_unit = outside_unit_##type}
 
