@@ -106,7 +106,7 @@ typedef struct {
     double temperature; /* divides the logits; finite and > 0; losses take none */
 
     /* Of losses; arrays that may be missing have one number for each row. */
-    const fl_loss *loss;
+    const fl_loss *loss;   /* where figures are asked for, all but its ignore_index is 0 */
     fl_view targets;       /* soft targets; without them there are labels */
     fl_view hess;          /* may be missing */
     const int64_t *labels; /* what is not in [0, n_classes) is ignored, as ignore_index is */
