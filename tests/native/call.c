@@ -130,17 +130,12 @@ static void *allocate(size_t size)
     return memory;
 }
 
-static int reduces(int op)
-{
-    return op == FL_LOGSUMEXP || op == FL_MAX_PROB || op == FL_MARGIN || op == FL_ENTROPY;
-}
-
 int array_shape(const call *c, int which, ptrdiff_t *shape)
 {
     memcpy(shape, c->shape, sizeof c->shape);
-    if (which >= OUT && reduces(c->op))
+    if (which >= OUT && gives(c->op) == FL_GIVES_ONE)
         return c->row_dims;
-    if (which < OUT || c->op != FL_TOP_K)
+    if (which < OUT || gives(c->op) != FL_GIVES_FIRST)
         return c->ndim;
     shape[c->row_dims] = c->k;
     return c->row_dims + 1;
@@ -268,6 +263,9 @@ void settle(const call *c, const places *at, int which, uint64_t *bits)
 /* -------------------------------------------- Calls --------------------------------------------
  */
 
+/* Of a classifier's scores. */
+enum { BINS = 15, SUMS = FL_TOTALS + FL_IN_BIN * BINS };
+
 static fl_view view_of(const call *c, const array *a, fl_axes *axes)
 {
     fl_view view = {.data = a->first, .format = a->format};
@@ -298,6 +296,25 @@ static void keep_doubles(const double *values, size_t n, uint64_t **bits)
         *(*bits)++ = one_nan(load_bits((const unsigned char *)(values + i), 8), FL_F64);
 }
 
+/* Of scores and calibration: what is set of the figures, and their sums. */
+static void keep_figures(const call *c, const fl_walk *walk, size_t n_rows, int n_threads,
+                         uint64_t **bits)
+{
+    for (size_t i = 0; i < n_rows; ++i) {
+        const double *figures = walk->rows.figures + i * FL_FIGURES;
+        if (figures[FL_RANK] < 0)
+            keep_doubles(figures + FL_RANK, 1, bits);
+        else
+            keep_doubles(figures, FL_FIGURES, bits);
+    }
+    const size_t size = 8 * SUMS * ((size_t)fl_score_groups(walk) + 1);
+    double *sums = allocate(size);
+    memset(sums, 0, size);
+    fl_scores_run(walk, c->k, BINS, sums, n_threads);
+    keep_doubles(sums, SUMS, bits);
+    free(sums);
+}
+
 static void run_rows(const call *c, const fl_kernels *kernels, const array *arrays, int n_threads,
                      uint64_t **bits)
 {
@@ -314,11 +331,14 @@ static void run_rows(const call *c, const fl_kernels *kernels, const array *arra
     rows->hess = view_of(c, arrays + BESIDE, axes + BESIDE);
     rows->temperature = c->temperature;
     rows->k = 1;
-    if (c->op == FL_CROSS_ENTROPY) {
+    if (takes_labels(c->op)) {
         rows->loss = &c->loss;
         rows->labels = c->labels;
         rows->row_weight = c->row_weight;
-        rows->losses = allocate(8 * n_rows);
+        if (c->op == FL_CROSS_ENTROPY)
+            rows->losses = allocate(8 * n_rows);
+        else
+            rows->figures = allocate(8 * FL_FIGURES * n_rows);
     }
     if (c->op == FL_TOP_K) {
         rows->k = c->k;
@@ -336,8 +356,11 @@ static void run_rows(const call *c, const fl_kernels *kernels, const array *arra
         keep_doubles(rows->losses, n_rows, bits);
     for (size_t i = 0; rows->indices && i < n_rows * (size_t)rows->k; ++i)
         *(*bits)++ = (uint64_t)rows->indices[i];
+    if (rows->figures)
+        keep_figures(c, &walk, n_rows, n_threads, bits);
     free(rows->losses);
     free(rows->indices);
+    free(rows->figures);
 }
 
 /* The first result says whether a target was not in [0, 1], by either kernel. */
@@ -381,7 +404,7 @@ results run_call(const call *c, const places *at, const fl_table *table, int n_t
 {
     const fl_kernels *kernels = c->own == FL_F32 ? &table->f32 : &table->f64;
     array arrays[ARRAYS];
-    size_t most = 1;
+    size_t most = SUMS;
     for (int k = 0; k < ARRAYS; ++k) {
         arrays[k] = k == OUT && at->in_place ? arrays[X] : new_array(c, at, k);
         if (k < INPUTS && arrays[k].first)

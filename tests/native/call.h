@@ -9,7 +9,23 @@
 
 #include "fastlogits.h"
 
-enum { DIMS = 5, BINARY_CROSS_ENTROPY = FL_OPERATIONS, OPERATIONS };
+/* Beside the operations on rows. */
+enum { BINARY_CROSS_ENTROPY = -1 };
+
+static inline int takes(int op)
+{
+    return op == BINARY_CROSS_ENTROPY ? FL_TAKES_ELEMENTS : fl_takes(op);
+}
+
+static inline int gives(int op) { return op == BINARY_CROSS_ENTROPY ? FL_GIVES_ALL : fl_gives(op); }
+
+/* Unless it has soft targets. */
+static inline int takes_labels(int op)
+{
+    return op == FL_CROSS_ENTROPY || op == FL_SCORE || op == FL_CALIBRATE;
+}
+
+enum { DIMS = 5 };
 
 /* The arrays of a call. */
 enum {

@@ -21,7 +21,7 @@
 #endif
 
 /* How many numbers at a time; of fl_walk_run, how many classes. */
-enum { CHUNK = 4096, MOST_TABLES = 3 };
+enum { CHUNK = 4096 };
 
 /* As in src/kernels/real.h and math.h: the frame of exponent N is exp(x) 2^(FRAME_SHIFT - N), of
    float32 EXP_FACTOR times that, and at least that of EXP_LEAST. */
@@ -338,7 +338,7 @@ static void check_chunk(const check *c, uint64_t first, uint64_t stride, errors 
     }
     if (!wanted)
         return;
-    results found[MOST_TABLES] = {0};
+    results found[FL_MOST_TABLES] = {0};
     for (int t = 0; t < n_tables; ++t)
         c->run(c, tables[t], x, found + t);
     for (int i = 0; i < CHUNK; ++i) {
@@ -444,6 +444,14 @@ static const check checks[] = {
     ELEMENTWISE("softplus", want_softplus, FL_SOFTPLUS),
 };
 
+static int is_checked(int op)
+{
+    int checked = 0;
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; ++i)
+        checked |= checks[i].run == run_walk && checks[i].op == op;
+    return checked;
+}
+
 int main(int argc, char **argv)
 {
     const long stride = argc > 1 ? atol(argv[1]) : 1;
@@ -453,8 +461,11 @@ int main(int argc, char **argv)
     }
     const fl_table *const *tables;
     const int n_tables = fl_tables(&tables);
-    if (n_tables > MOST_TABLES)
-        return 2;
+    for (int op = 0; op < FL_OPERATIONS; ++op)
+        if (fl_takes(op) == FL_TAKES_ELEMENTS && !is_checked(op)) {
+            fprintf(stderr, "operation %d is not in `checks` of exhaustive.c\n", op);
+            return 2;
+        }
     fl_parallel_init(NULL);
     printf("Tables:");
     for (int t = 0; t < n_tables; ++t)

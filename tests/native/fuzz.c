@@ -132,12 +132,13 @@ static void choose_shape(call *c)
     for (int d = c->row_dims; d < c->ndim; ++d)
         c->shape[d] = d > c->row_dims ? below(5) : below(classes[kind % 8] + 1);
     /* Enough parts for two threads; the results then have no classes. */
-    if (kind == 255 && (c->op == FL_LOGSUMEXP || c->op == FL_ARGMAX)) {
+    if (kind == 255 && takes(c->op) == FL_TAKES_PARTS && gives(c->op) != FL_GIVES_ALL) {
         c->row_dims = 0;
         c->ndim = 1;
         c->shape[0] = 4 * FL_PART + below(5000);
     }
-    const int may_be_empty = c->op <= FL_LOGSUMEXP || c->op >= FL_SIGMOID;
+    const int may_be_empty = takes(c->op) == FL_TAKES_ELEMENTS || c->op == FL_SOFTMAX ||
+                             c->op == FL_LOG_SOFTMAX || c->op == FL_LOGSUMEXP;
     for (int d = c->row_dims; d < c->ndim; ++d)
         if (c->shape[d] == 0 && !may_be_empty)
             c->shape[d] = 1;
@@ -153,9 +154,9 @@ static void choose_formats(call *c)
         c->format[k] = MISSING;
     c->own = one_in(2) ? FL_F32 : FL_F64;
     c->format[X] = one_in(2) ? any_format() : any_float_format();
-    if (c->op == FL_TOP_K)
+    if (gives(c->op) == FL_GIVES_FIRST)
         c->format[OUT] = c->own;
-    else if (c->op != FL_ARGMAX && !((loss || binary) && one_in(2)))
+    else if (gives(c->op) != FL_GIVES_NOTHING && !((loss || binary) && one_in(2)))
         c->format[OUT] = any_float_format();
     if (binary || (loss && one_in(2)))
         c->format[TARGETS] = any_format();
@@ -224,8 +225,7 @@ static void choose_place(const call *c, int which, places *at)
 static places choose_places(const call *c)
 {
     places at = {.in_place = 0};
-    at.in_place = c->format[X] == c->format[OUT] && one_in(3) &&
-                  (c->op <= FL_LOG_SOFTMAX || c->op == FL_CROSS_ENTROPY || c->op >= FL_SIGMOID);
+    at.in_place = c->format[X] == c->format[OUT] && one_in(3) && gives(c->op) == FL_GIVES_ALL;
     for (int k = 0; k < ARRAYS; ++k)
         if (c->format[k] != MISSING)
             choose_place(c, k, &at);
@@ -289,7 +289,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     input = data;
     input_left = size;
-    call c = {.op = (int)(byte() % OPERATIONS), .temperature = 1};
+    /* The first byte of a seed is the operation, however many more there come to be. */
+    call c = {.op = (int)(byte() % (FL_OPERATIONS + 1)) - 1, .temperature = 1};
     uint64_t *numbers[INPUTS] = {NULL};
     int64_t *labels = NULL;
     double *class_weight = NULL, *row_weight = NULL;
@@ -307,9 +308,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     c.loss.hess_scale = one_in(4) ? size_or(1, 0) : 2;
     c.loss.label_smoothing = one_in(2) ? byte() / 255.0 : 0;
     c.loss.z_loss = one_in(4) ? size_or(1, 0) : 0;
-    if (c.op == FL_CROSS_ENTROPY) {
+    if (gives(c.op) == FL_GIVES_NOTHING)
+        c.loss = (fl_loss){0};
+    if (takes_labels(c.op)) {
         c.loss.ignore_index = (int64_t)byte() - 128;
-        if (one_in(2))
+        if (c.op == FL_CROSS_ENTROPY && one_in(2))
             c.loss.class_weight = class_weight = choose_weights(n_classes);
         if (one_in(2))
             c.row_weight = row_weight = choose_weights(n_rows);

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TABLES = 8, MAX_WAYS = 16, MAX_SIZES = 12 };
+enum { MAX_WAYS = 16, MAX_SIZES = 12 };
 
 /* -------------------------------------------- Corpus -------------------------------------------
  */
@@ -63,6 +63,10 @@ static const operation operations[] = {
     {"max_prob", FL_MAX_PROB, 0, 1},
     {"margin", FL_MARGIN, 0, 1},
     {"entropy", FL_ENTROPY, 0, 1},
+    {"score", FL_SCORE, 0, 1},
+    {"score-weighted-tempered", FL_SCORE, WEIGHTED, 0.7},
+    {"calibrate", FL_CALIBRATE, 0, 1},
+    {"calibrate-weighted-tempered", FL_CALIBRATE, WEIGHTED, 3},
     {"sigmoid", FL_SIGMOID, 0, 1},
     {"log_sigmoid", FL_LOG_SIGMOID, 0, 1},
     {"softplus", FL_SOFTPLUS, 0, 1},
@@ -273,7 +277,7 @@ static example make_example(const operation *op, const element_type *type, ptrdi
                             ptrdiff_t n_classes)
 {
     uint64_t state = scramble((uint64_t)n_rows, (uint64_t)n_classes);
-    const int binary = op->op == BINARY_CROSS_ENTROPY;
+    const int binary = op->op == BINARY_CROSS_ENTROPY, loss = binary || op->op == FL_CROSS_ENTROPY;
     const ptrdiff_t n = n_rows * n_classes;
     example e = {.c = {.op = op->op, .own = type->own, .temperature = op->temperature}};
     call *c = &e.c;
@@ -290,12 +294,10 @@ static example make_example(const operation *op, const element_type *type, ptrdi
     for (ptrdiff_t i = 0; i < n_rows; ++i)
         make_row(&state, type->x, (int)((i + n_classes) % TEMPERS), n_classes,
                  e.bits[X] + i * n_classes);
-    if (op->op <= FL_LOG_SOFTMAX || op->op >= FL_SIGMOID)
+    if (gives(op->op) == FL_GIVES_ALL && (!loss || op->what & GRADIENT))
         c->format[OUT] = type->out;
-    else if (op->op != FL_CROSS_ENTROPY && op->op != FL_ARGMAX)
+    if (gives(op->op) == FL_GIVES_ONE || gives(op->op) == FL_GIVES_FIRST)
         c->format[OUT] = type->own;
-    if (op->op == FL_CROSS_ENTROPY || binary)
-        c->format[OUT] = op->what & GRADIENT ? type->out : MISSING;
     if (op->what & SECOND)
         c->format[BESIDE] = binary ? type->own : type->out;
     c->k = op->what & MANY ? n_classes / 2 + 1 : n_classes < 5 ? n_classes : 5;
@@ -307,21 +309,24 @@ static example make_example(const operation *op, const element_type *type, ptrdi
     c->loss.hess_scale = 2;
     if (op->what & SOFT || binary)
         add_input(&e, &state, TARGETS, type->out, n);
-    else if (op->op == FL_CROSS_ENTROPY) {
+    else if (takes_labels(op->op)) {
         c->labels = e.labels = allocate(n_rows, sizeof *e.labels);
         for (ptrdiff_t i = 0; i < n_rows; ++i)
             e.labels[i] = random_label(&state, n_classes);
     }
     if (!(op->what & WEIGHTED))
         return e;
-    c->loss.label_smoothing = 0.125;
     if (binary) {
+        c->loss.label_smoothing = 0.125;
         add_input(&e, &state, POS_WEIGHT, type->own, n);
         add_input(&e, &state, SAMPLE_WEIGHT, type->own, n);
         return e;
     }
-    c->loss.z_loss = 0.0078125;
     c->row_weight = e.row_weight = random_weights(&state, n_rows);
+    if (!loss)
+        return e;
+    c->loss.label_smoothing = 0.125;
+    c->loss.z_loss = 0.0078125;
     c->loss.class_weight = e.class_weight = random_weights(&state, n_classes);
     return e;
 }
@@ -390,8 +395,8 @@ static uint64_t expect(const char *name, uint64_t first)
         return first;
     }
     if (fscanf(hashes, "%127s %" SCNx64, known, &expected) != 2 || strcmp(known, name) != 0) {
-        printf("%s: the hashes have '%s' in its place; selftest --write makes them anew\n", name,
-               known);
+        printf("%s: the hashes have '%s' in its place; `make native-hashes` makes them anew\n",
+               name, known);
         exit(1);
     }
     return expected;
@@ -410,9 +415,7 @@ static void compare(const char *name, const char *table, const char *how, uint64
 /* In place, out has to be what x is. */
 static int is_possible(const way *w, const call *c)
 {
-    return !w->in_place ||
-           (c->format[OUT] == c->format[X] &&
-            (c->op <= FL_LOG_SOFTMAX || c->op == FL_CROSS_ENTROPY || c->op >= FL_SIGMOID));
+    return !w->in_place || (c->format[OUT] == c->format[X] && gives(c->op) == FL_GIVES_ALL);
 }
 
 static uint64_t hash_call(uint64_t h, const call *c, const way *w, const fl_table *table,
@@ -436,7 +439,7 @@ static uint64_t hash_call(uint64_t h, const call *c, const way *w, const fl_tabl
 static void check_kind(const operation *op, const element_type *type, const row_kind *kind,
                        const fl_table *const *tables, int n_tables)
 {
-    uint64_t got[MAX_TABLES][MAX_WAYS] = {{0}}; /* 0: not run */
+    uint64_t got[FL_MOST_TABLES][MAX_WAYS] = {{0}}; /* 0: not run */
     const way *ways = kind->ways;
     const int converts = type->x != type->own;
     char name[128];
@@ -501,6 +504,23 @@ static void check_probe(const fl_table *const *tables, int n_tables, int probe, 
     }
 }
 
+/* A kernel that no line of `operations` calls would go without hashes. */
+static int has_all_operations(void)
+{
+#define NAME_OF(NAME, kernel, takes, gives) "FL_" #NAME,
+    static const char *const names[] = {FL_ROW_OPERATIONS(NAME_OF)};
+    int all = 1;
+    for (int i = 0; i < FL_OPERATIONS; ++i) {
+        const operation *op = operations;
+        while (op->name && op->op != i)
+            ++op;
+        if (!op->name)
+            printf("%s is not in `operations` of selftest.c: give it a line there\n", names[i]);
+        all &= op->name != NULL;
+    }
+    return all;
+}
+
 int main(int argc, char **argv)
 {
     writes = argc == 3 && strcmp(argv[1], "--write") == 0;
@@ -508,6 +528,8 @@ int main(int argc, char **argv)
         fputs("usage: selftest [--write] HASHES\n", stderr);
         return 2;
     }
+    if (!has_all_operations())
+        return 1;
     hashes = fopen(argv[1 + writes], writes ? "w" : "r");
     if (!hashes) {
         perror(argv[1 + writes]);
@@ -523,7 +545,7 @@ int main(int argc, char **argv)
     for (const operation *op = operations; op->name; ++op)
         for (const element_type *type = types; type->name; ++type)
             for (const row_kind *kind = kinds; kind->name; ++kind)
-                if (!kind->in_parts || (op->op <= FL_ARGMAX && type->x <= FL_F64))
+                if (!kind->in_parts || (takes(op->op) == FL_TAKES_PARTS && type->x <= FL_F64))
                     check_kind(op, type, kind, tables, n_tables);
     printf("%d hashes, tables", n_hashes);
     for (int t = 0; t < n_tables; ++t)
