@@ -6,17 +6,16 @@ import itertools
 import numpy as np
 import pytest
 from checks import refused
+from operations import ELEMENTS, NORMALISED, REDUCED, ROWS
 
 import fastlogits
 from fastlogits import cross_entropy, cross_entropy_value_and_grad, softmax_grad_hess
 
-ROWS = ["softmax", "log_softmax", "logsumexp"]
-ELEMENTS = ["sigmoid", "log_sigmoid", "softplus"]
 X, Y = np.arange(12.0).reshape(3, 4), [0, 1, 2]
 
 
 def result_shape(op):
-    return X.shape[:-1] if op == "logsumexp" else X.shape
+    return X.shape[:-1] if op in REDUCED else X.shape
 
 
 @pytest.mark.parametrize("op", ROWS + ELEMENTS)
@@ -45,7 +44,7 @@ def test_masked_array_without_a_masked_element_works(op):
     assert got == cross_entropy(X, [0, 1, 2])
 
 
-@pytest.mark.parametrize("op", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("op", NORMALISED)
 def test_temperature_may_be_any_real_number(op):
     function = getattr(fastlogits, op)
     want = function(X, temperature=2.0)

@@ -17,6 +17,7 @@ import reference
 from checks import frozen, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from operations import ELEMENTS, NORMALISED, REDUCED, SAME_SHAPE
 
 import fastlogits as fl
 
@@ -25,8 +26,6 @@ HALVES = [np.dtype("f2"), BF16]
 FLOATS = [*HALVES, np.dtype("f4"), np.dtype("f8")]
 WHOLE = [np.dtype(code) for code in ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")]
 DTYPES = [*FLOATS, *WHOLE]
-SAME_SHAPE = ["softmax", "log_softmax", "sigmoid", "log_sigmoid", "softplus"]
-ELEMENTS = SAME_SHAPE[2:]
 MEGABYTE = 2**20
 X = np.arange(12.0).reshape(3, 4)
 
@@ -102,6 +101,10 @@ def targets_for(shape, axis):
     return Targets(frozen(labels), frozen(soft))
 
 
+def of_elements(name, x, axis, y):
+    return getattr(fl, name)(x)
+
+
 # What to call with an array, an axis and targets; and before it the dtype of each result: "x" for
 # that of the array or float64, "c" for the one it is computed in, "s" for that of the array, "-"
 # for one that does not depend on it.
@@ -110,9 +113,7 @@ OPERATIONS = {
     "softmax, temperature": ("x", lambda x, axis, y: fl.softmax(x, axis, temperature=0.3)),
     "log_softmax": ("x", lambda x, axis, y: fl.log_softmax(x, axis)),
     "logsumexp": ("c", lambda x, axis, y: fl.logsumexp(x, axis)),
-    "sigmoid": ("x", lambda x, axis, y: fl.sigmoid(x)),
-    "log_sigmoid": ("x", lambda x, axis, y: fl.log_sigmoid(x)),
-    "softplus": ("x", lambda x, axis, y: fl.softplus(x)),
+    **{name: ("x", functools.partial(of_elements, name)) for name in ELEMENTS},
     "cross_entropy": (
         "c",
         lambda x, axis, y: fl.cross_entropy(x, y.labels, axis=axis, reduction="none"),
@@ -149,7 +150,7 @@ OPERATIONS = {
     "energy": ("c", lambda x, axis, y: fl.confidence(x, kind="energy", axis=axis)),
 }
 ARGUMENT = {
-    name: "x" if name.split(",")[0] in (*SAME_SHAPE, "logsumexp", "top_k") else "logits"
+    name: "x" if name.split(",")[0] in (*SAME_SHAPE, *REDUCED, "top_k") else "logits"
     for name in OPERATIONS
 }
 ANY_AXES = ["softmax", "softmax, temperature", "log_softmax", "logsumexp"]
@@ -492,7 +493,7 @@ def test_every_half_is_computed_in_float32_and_rounded_once(op, half, isa):
 
 
 @halves
-@pytest.mark.parametrize("op", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("op", NORMALISED)
 def test_every_half_beside_a_zero_has_its_probability(op, half, isa):
     x = np.stack([every(half), np.zeros(2**16, half)])
     for axis, rows in ((0, x), (1, np.ascontiguousarray(x.T))):
@@ -530,7 +531,7 @@ def test_every_half_through_losses_and_decisions(half, isa):
 
 
 @pytest.mark.parametrize("result", FLOATS, ids=str)
-@pytest.mark.parametrize("op", [*SAME_SHAPE, "logsumexp"])
+@pytest.mark.parametrize("op", [*SAME_SHAPE, *REDUCED])
 def test_dtype_of_the_result(op, result, isa):
     function = getattr(fl, op)
     for stored in DTYPES:
@@ -538,7 +539,7 @@ def test_dtype_of_the_result(op, result, isa):
         wider = np.promote_types(computed(stored), computed(result))
         exact = getattr(reference, op)(x.astype("f8"))
         size = np.abs(exact)
-        if op == "logsumexp":
+        if op in REDUCED:
             size = np.maximum(np.maximum(size, 1), np.abs(x.astype("f8")).max(axis=-1))
         known = is_normal(exact, result)
         for source in (x, swapped(x), field(x), fortran(x)):
@@ -553,7 +554,7 @@ def test_dtype_of_the_result(op, result, isa):
             same(out, got)
 
 
-@pytest.mark.parametrize("op", [*SAME_SHAPE, "logsumexp"])
+@pytest.mark.parametrize("op", [*SAME_SHAPE, *REDUCED])
 def test_names_of_a_dtype(op):
     function, x = getattr(fl, op), numbers(np.dtype("f4"), (3, 4))
     for dtype, names in {
@@ -566,7 +567,7 @@ def test_names_of_a_dtype(op):
             assert function(x, dtype=name).dtype == np.dtype(dtype)
 
 
-@pytest.mark.parametrize("op", [*SAME_SHAPE, "logsumexp"])
+@pytest.mark.parametrize("op", [*SAME_SHAPE, *REDUCED])
 def test_dtype_that_no_result_has(op):
     wrong = [*(d.newbyteorder() for d in FLOATS), *WHOLE, "O", "c8", "g", "S", "M8[s]", "V2"]
     wrong += [ml_dtypes.float8_e4m3fn, ml_dtypes.int4, [("a", "f4")]]
@@ -611,7 +612,7 @@ def with_out(op):
     return lambda x, y, out=None: getattr(fl, op)(x, out=out)
 
 
-WITH_OUT = [*SAME_SHAPE, "logsumexp", "cross_entropy", "cross_entropy, soft"]
+WITH_OUT = [*SAME_SHAPE, *REDUCED, "cross_entropy", "cross_entropy, soft"]
 WITH_OUT += ["binary_cross_entropy"]
 SHAPES = [(37, 1), (37, 3), (19, 17), (5, 300), (2, 5000), (33, 33)]
 

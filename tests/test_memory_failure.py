@@ -12,7 +12,8 @@ from pathlib import Path
 import guarded
 import numpy as np
 import pytest
-from every_operation import LAYOUTS, digests, left_behind, operations
+from calls import calls_of, digest
+from leaks import LAYOUTS, left_behind
 
 import fastlogits as fl
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 # NumPy's indexing with arrays raises SystemError where it finds no memory, or ends the process.
-INDEXING = ["argmax of all", "top_k of integers", "special.logsumexp"]
+INDEXING = ["argmax, of all", "top_k, of integers", "special.logsumexp"]
 
 
 def outcome(call, want, afterwards):
@@ -36,7 +37,7 @@ def outcome(call, want, afterwards):
         return f"{type(error).__name__}: {error}"
     finally:
         afterwards()
-    return None if digests(result) == want else "other bits"
+    return None if digest(result) == want else "other bits"
 
 
 # ---------------------------------------------------------------------------------------
@@ -63,7 +64,7 @@ def fail_each(call, want):
         if problem:
             return f"{problem}, where allocation {n} failed"
         n += 1
-    return None if digests(call()) == want else "other bits afterwards"
+    return None if digest(call()) == want else "other bits afterwards"
 
 
 def leaks(call, want):
@@ -75,9 +76,9 @@ def failing(check, layout, isas):
     fl.set_num_threads(2 if layout == "shared" else 1)
     for isa in isas:
         fl.set_isa(isa)
-        for name, call in operations(make(), axis).items():
+        for name, call in calls_of(make(), axis).items():
             if name not in INDEXING:
-                yield f"{name} ({isa})", functools.partial(check, call, digests(call()))
+                yield f"{name} ({isa})", functools.partial(check, call, digest(call()))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def with_little_memory(call, want):
     little = pages * resource.getpagesize() + 2**21
     resource.setrlimit(resource.RLIMIT_AS, (little, limits[1]))
     problem = outcome(call, want, lambda: resource.setrlimit(resource.RLIMIT_AS, limits))
-    return problem or (None if digests(call()) == want else "other bits afterwards")
+    return problem or (None if digest(call()) == want else "other bits afterwards")
 
 
 def starved():
@@ -128,10 +129,10 @@ def starved():
     fl.set_num_threads(1)
     x = np.random.default_rng(0).normal(0, 3, (4000, 1000)).astype("f4")
     out = np.empty_like(x)
-    calls = operations(x)
-    calls["with a place for the result"] = lambda: fl.softmax(x, out=out)
+    calls = calls_of(x)
+    calls["softmax, out"] = lambda: fl.softmax(x, out=out)
     for name, call in calls.items():
-        yield name, functools.partial(with_little_memory, call, digests(call()))
+        yield name, functools.partial(with_little_memory, call, digest(call()))
 
 
 def test_a_limit_on_memory():

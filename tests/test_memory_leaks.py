@@ -9,7 +9,8 @@ import guarded
 import numpy as np
 import pytest
 import test_wrong_inputs
-from every_operation import LAYOUTS, left_behind, operations
+from calls import calls_of
+from leaks import LAYOUTS, left_behind
 
 import fastlogits as fl
 
@@ -18,7 +19,7 @@ def cases():
     fl.set_num_threads(1)
     for layout in sys.argv[1:]:
         make, axis = LAYOUTS[layout]
-        for name, call in operations(make(), axis).items():
+        for name, call in calls_of(make(), axis).items():
             yield name, functools.partial(left_behind, call, 40)
 
 

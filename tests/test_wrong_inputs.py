@@ -13,6 +13,8 @@ import guarded
 import numpy as np
 import pytest
 from checks import WRONG_ARRAYS, frozen
+from operations import ELEMENTS, NORMALISED, OPERATIONS, REDUCED, ROWS, SAME_SHAPE, SETTINGS
+from operations import SCORES_OF_CLASSES as OF_CLASSES
 
 import fastlogits
 
@@ -27,12 +29,7 @@ SOFT = np.full((3, 4), 0.25)
 
 GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     "rows and elements": {
-        "softmax": {"x": X},
-        "log_softmax": {"x": X},
-        "logsumexp": {"x": X},
-        "sigmoid": {"x": X},
-        "log_sigmoid": {"x": X},
-        "softplus": {"x": X},
+        **{name: {"x": X} for name in [*ROWS, *ELEMENTS]},
     },
     "losses": {
         "cross_entropy": {"logits": X, "targets": Y},
@@ -63,15 +60,7 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "scores": {"metrics.score": {"logits": X, "labels": Y}},
     "scores of classes": {
-        f"metrics.{name}": {"y_true": Y, "logits": X, "labels": range(4)}
-        for name in (
-            "log_loss",
-            "perplexity",
-            "brier_score",
-            "expected_calibration_error",
-            "top_k_accuracy",
-            "calibration_curve",
-        )
+        name: {"y_true": Y, "logits": X, "labels": range(4)} for name in OF_CLASSES
     },
     "settings": {"set_isa": {}, "set_num_threads": {}, "num_threads": {}},
 }
@@ -79,16 +68,13 @@ ALL = {name: good for group in GROUPS.values() for name, good in group.items()}
 POSITIONAL = {"top_k": ("x", "k"), "special.expit": ("x",), "special.log_expit": ("x",)}
 
 
-SAME_SHAPE = ["softmax", "log_softmax", "sigmoid", "log_sigmoid", "softplus"]
-REDUCED = ["softmax", "log_softmax", "logsumexp"]
 HARD = ["cross_entropy", "cross_entropy_value_and_grad"]
 ROW_LOSSES = [*HARD, *(f"{name}, soft" for name in HARD)]
 GRADIENTS = ["cross_entropy_value_and_grad", "cross_entropy_value_and_grad, soft"]
 BINARY = list(GROUPS["binary losses"])
-WITH_OUT = [*SAME_SHAPE, "logsumexp", *GRADIENTS, BINARY[1]]
+WITH_OUT = [*SAME_SHAPE, *REDUCED, *GRADIENTS, BINARY[1]]
 SPECIAL = list(GROUPS["special"])
 SPECIAL_ROWS, EXPITS = SPECIAL[:4], SPECIAL[4:]
-OF_CLASSES = list(GROUPS["scores of classes"])
 BINNED = ["metrics.score", "metrics.expected_calibration_error", "metrics.calibration_curve"]
 
 # ---------------------------------------------------------------------------------------
@@ -263,7 +249,7 @@ TABLE = [
     ),
     # Where the classes are.
     Row(
-        [*REDUCED, *ROW_LOSSES, "argmax", "top_k", "predict", "confidence", *SPECIAL_ROWS],
+        [*ROWS, *ROW_LOSSES, "argmax", "top_k", "predict", "confidence", *SPECIAL_ROWS],
         "axis",
         AxisError,
         "out of bounds",
@@ -271,7 +257,7 @@ TABLE = [
         NO_AXIS,
     ),
     Row(
-        [*REDUCED, "confidence", *SPECIAL_ROWS],
+        [*ROWS, "confidence", *SPECIAL_ROWS],
         "axis",
         AxisError,
         "out of bounds",
@@ -279,7 +265,7 @@ TABLE = [
         [(0, 2), (-3,), (0, 2**31), (2**70, 0)],
     ),
     Row(
-        [*REDUCED, "confidence", *SPECIAL_ROWS],
+        [*ROWS, "confidence", *SPECIAL_ROWS],
         "axis",
         ValueError,
         "repeated",
@@ -287,7 +273,7 @@ TABLE = [
         [(0, 0), (0, -2), (1, -1, 0)],
     ),
     Row(
-        [*REDUCED, *ROW_LOSSES, "argmax", "top_k", "predict", "confidence"],
+        [*ROWS, *ROW_LOSSES, "argmax", "top_k", "predict", "confidence"],
         "axis",
         TypeError,
         "an integer",
@@ -295,7 +281,7 @@ TABLE = [
         [1.0, np.float64(1), "1", 1j, [1], [0, 1]],
     ),
     Row(
-        [*REDUCED, "confidence"],
+        [*ROWS, "confidence"],
         "axis",
         TypeError,
         "tuple of integers",
@@ -307,16 +293,16 @@ TABLE = [
     Row(["argmax", "top_k", "predict"], "axis", TypeError, "integer", shown, [(1,), (0, 1)]),
     # Options of the rows.
     Row(
-        ["softmax", "log_softmax"],
+        NORMALISED,
         "temperature",
         ValueError,
         "positive and finite",
         number,
         [0, 0.0, -0.0, *BELOW_0, 10**400, np.float32(0)],
     ),
-    Row(["softmax", "log_softmax"], "temperature", TypeError, "real", kind, NO_REAL_NUMBER),
+    Row(NORMALISED, "temperature", TypeError, "real", kind, NO_REAL_NUMBER),
     Row(
-        [*SAME_SHAPE, "logsumexp"],
+        [*SAME_SHAPE, *REDUCED],
         "dtype",
         TypeError,
         "float16, bfloat16, float32 or float64",
@@ -333,7 +319,7 @@ TABLE = [
         [full(s) for s in ((1, 3, 4), (4,), (4, 4), (3, 5), (4, 3), (1, 1), 0, ())],
     ),
     Row(
-        ["logsumexp"],
+        REDUCED,
         "out",
         ValueError,
         "(3,)",
@@ -349,7 +335,7 @@ TABLE = [
         [full(dtype=t) for t in ("f4", "f2", "i8", "c16", "O")],
     ),
     Row(
-        ["logsumexp"],
+        REDUCED,
         "out",
         ValueError,
         "float64",
@@ -364,7 +350,7 @@ TABLE = [
         nothing,
         [full(dtype=SWAPPED)],
     ),
-    Row(["logsumexp"], "out", ValueError, "native", nothing, [full(3, SWAPPED)]),
+    Row(REDUCED, "out", ValueError, "native", nothing, [full(3, SWAPPED)]),
     Row(
         [*SAME_SHAPE, *GRADIENTS, BINARY[1]],
         "out",
@@ -374,7 +360,7 @@ TABLE = [
         [frozen(full()), np.broadcast_to(full(()), X.shape)],
     ),
     Row(
-        ["logsumexp"],
+        REDUCED,
         "out",
         ValueError,
         "read-only",
@@ -770,15 +756,7 @@ def test_wrong_inputs(group):
 
 
 def test_every_public_function_is_in_the_table():
-    functions = {name for name in fastlogits.__all__ if callable(getattr(fastlogits, name))}
-    without = {"available_isas", "get_isa", "get_num_threads", "show_config"}
-    functions |= {f"special.{name}" for name in fastlogits.special.__all__}
-    functions |= {
-        f"metrics.{name}"
-        for name in fastlogits.metrics.__all__
-        if not isinstance(getattr(fastlogits.metrics, name), type)
-    }
-    assert functions - without == {name.partition(",")[0] for name in ALL}
+    assert {name.partition(",")[0] for name in ALL} == {*OPERATIONS, *SETTINGS}
     for name, good in ALL.items():
         if good:
             call(name, good)  # the arguments beside the wrong one are right

@@ -8,6 +8,7 @@ import numpy as np
 from checks import WRONG_ARRAYS
 from fuzz.arrays import Array, Layout, Out, Wrong
 from hypothesis import strategies as st
+from operations import ELEMENTS, NORMALISED, SPECIAL_ELEMENTS
 
 
 @dataclass(frozen=True)
@@ -248,12 +249,9 @@ def of_scipy_elements(draw, x):
 
 # The first argument, where it is an array, and the options; of those with ! there is always one.
 FUNCTIONS = {
-    "softmax": ("x", of_normalised),
-    "log_softmax": ("x", of_normalised),
+    **dict.fromkeys(ELEMENTS, ("x", of_elements)),
+    **dict.fromkeys(NORMALISED, ("x", of_normalised)),
     "logsumexp": ("x", of_logsumexp),
-    "sigmoid": ("x", of_elements),
-    "log_sigmoid": ("x", of_elements),
-    "softplus": ("x", of_elements),
     "cross_entropy": ("logits", of_cross_entropy),
     "cross_entropy_value_and_grad": ("logits", with_out(of_cross_entropy)),
     "binary_cross_entropy_with_logits": ("logits", of_binary),
@@ -267,8 +265,7 @@ FUNCTIONS = {
     "special.softmax": ("x", of_scipy),
     "special.log_softmax": ("x", of_scipy),
     "special.logsumexp": ("a", of_scipy_logsumexp),
-    "special.expit": ("x", of_scipy_elements),
-    "special.log_expit": ("x", of_scipy_elements),
+    **dict.fromkeys(SPECIAL_ELEMENTS, ("x", of_scipy_elements)),
     "set_isa": (None, lambda draw, x: {"name!": st.sampled_from(WEIRD)}),
     "set_num_threads": (None, lambda draw, x: {"n!": st.sampled_from(WEIRD)}),
     "num_threads": (None, lambda draw, x: {"n!": st.sampled_from(WEIRD)}),
