@@ -102,9 +102,9 @@ asv: $(VENV)/extra-bench
 asv-check: $(VENV)/extra-bench
 	$(BIN)/asv check --environment existing:$(BIN)/python
 
-# Makes docs/accuracy.md; with PEERS=1 beside the other libraries.
+# Makes docs/accuracy.md; with PEERS=1 beside the other libraries, with OPERATION=NAME its rows only.
 accuracy: $(VENV)/extra-test $(OTHERS)
-	PYTHONPATH=tests:tools $(BIN)/python -m accuracy
+	PYTHONPATH=tests:tools $(BIN)/python -P -m accuracy $(if $(OPERATION),--operation "$(OPERATION)")
 
 # Every float32, or every STRIDE-th, through the exponentials and logarithms of every kernel table.
 exhaustive: $(VENV)/cmake

@@ -4,6 +4,9 @@ import json
 import math
 from pathlib import Path
 
+from operations import ELEMENTS
+
+from .cases import DTYPES
 from .operations import OPERATIONS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -30,7 +33,7 @@ are normal numbers (∞: a result that is finite came out infinite or NaN), of
 
 These are not the worst cases. Of rows made so that all rounding errors add up,
 `tests/test_accuracy.py` has the worst known: 3.3 ulp for softmax, 1.2 for logsumexp.
-`make exhaustive` tries every float32 in sigmoid, log_sigmoid and softplus, and in the exponentials
+`make exhaustive` tries every float32 in {elementwise}, and in the exponentials
 and logarithms that all is made of.
 
 Float16 and bfloat16 are computed in float32 and rounded once. The losses and logsumexp of them are
@@ -78,9 +81,30 @@ def read():
     return json.loads(JSON.read_text(encoding="utf-8"))
 
 
+def listed(names):
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def refresh(known, found):
+    """The document with the operations of `found`, measured alike, in the place of its own."""
+    differing = [key for key in known if key != "rows" and known[key] != found[key]]
+    if differing:
+        what = "; ".join(f"{key}: {found[key]}, there {known[key]}" for key in differing)
+        raise ValueError(f"{JSON.name} is of something else, so measure all operations ({what})")
+    new = {row["operation"] for row in found["rows"]}
+    rows = [row for row in known["rows"] if row["operation"] not in new] + found["rows"]
+    return known | {"rows": in_order(row for row in rows if row["operation"] in OPERATIONS)}
+
+
+def in_order(rows):
+    """The dtypes of an operation below each other."""
+    names = list(OPERATIONS)
+    return sorted(rows, key=lambda row: (names.index(row["operation"]), DTYPES.index(row["dtype"])))
+
+
 def render(document):
     peers = list(document["versions"])[1:]
-    lines = [HEAD.format(**document["cases"])]
+    lines = [HEAD.format(**document["cases"], elementwise=listed(ELEMENTS))]
     lines += [f"fastlogits {document['versions']['fastlogits']}, on {document['machine']}."]
     if peers:
         beside = ", ".join(f"{name} {document['versions'][name]}" for name in peers)

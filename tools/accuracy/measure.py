@@ -69,14 +69,15 @@ class Measured:
             self.add_peer(peer, figures)
 
 
-def measure_distribution(dtype, size, peer_names, distribution):
+def measure_distribution(dtype, size, peer_names, operations, distribution):
     """Of one distribution: {operation: Measured}."""
     measured = {}
     calls = {name: peers.PEERS[name].calls() for name in peer_names}
     before = fastlogits.get_isa()
     try:
         for problem in cases.problems(dtype, distribution, size):
-            for name, operation in OPERATIONS.items():
+            for name in operations:
+                operation = OPERATIONS[name]
                 if operation.family != problem.family:
                     continue
                 entry = measured.setdefault(name, Measured())
@@ -118,16 +119,16 @@ def measure_peer(problem, operation, call, peer, entry):
     entry.add_peer(peer, Figures.of(problem, got, exact, unit))
 
 
-def measure(dtype, size, peer_names=(), workers=1):
+def measure(dtype, size, peer_names=(), workers=1, operations=tuple(OPERATIONS)):
     """{operation: Measured} of one dtype."""
     names = cases.distributions_of(dtype)
-    job = partial(measure_distribution, dtype, size, peer_names)
+    job = partial(measure_distribution, dtype, size, peer_names, operations)
     if workers == 1:
         results = list(map(job, names))
     else:
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             results = list(pool.map(job, names))
-    total = {name: Measured() for name in OPERATIONS}
+    total = {name: Measured() for name in operations}
     for measured in results:
         for name, entry in measured.items():
             total[name].merge(entry)

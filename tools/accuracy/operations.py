@@ -1,10 +1,12 @@
 """What is measured: each operation, its exact result, and the unit its error is counted in."""
 
+import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import reference
+from operations import ELEMENTS, SPECIAL_ELEMENTS
 
 import fastlogits as fl
 from fastlogits import special
@@ -85,14 +87,16 @@ def of_kind(kind):
     return lambda p: fl.confidence(p.x, kind=kind)
 
 
+def elementwise(name, exact):
+    function, exact = operator.attrgetter(name)(fl), getattr(reference, exact)
+    return Operation(E, lambda p: function(p.x), own(lambda p: exact(p.x)), 2)
+
+
 R, T, E, S = "rows", "tempered rows", "elements", "elements of soft targets"
 hard_value, hard_grad = own(lambda p: p.hard_loss.value), own(lambda p: p.hard_loss.grad)
 soft_value = own(lambda p: p.soft_loss.value)
 softmax, log_softmax = own(lambda p: p.rows.softmax()), own(lambda p: p.rows.log_softmax())
 binary_value, binary_grad = own(lambda p: p.binary[0]), own(lambda p: p.binary[1])
-sigmoid = own(lambda p: reference.sigmoid(p.x))
-log_sigmoid = own(lambda p: reference.log_sigmoid(p.x))
-softplus = own(lambda p: reference.softplus(p.x))
 
 BCE = "binary_cross_entropy_with_logits"
 OPERATIONS = {
@@ -137,9 +141,7 @@ OPERATIONS = {
     f"{BCE}_value_and_grad, soft targets: gradient": Operation(
         S, lambda p: binary_and_grad(p)[1], binary_soft_gradient, 2.5, TERMS
     ),
-    "sigmoid": Operation(E, lambda p: fl.sigmoid(p.x), sigmoid, 2),
-    "log_sigmoid": Operation(E, lambda p: fl.log_sigmoid(p.x), log_sigmoid, 2),
-    "softplus": Operation(E, lambda p: fl.softplus(p.x), softplus, 2),
+    **{name: elementwise(name, name) for name in ELEMENTS},
     'confidence, "max_prob"': Operation(
         R, of_kind("max_prob"), own(lambda p: reference.confidence(p.x, "max_prob")), 2
     ),
@@ -162,8 +164,7 @@ OPERATIONS = {
         3,
         LARGEST_OR_1,
     ),
-    "special.expit": Operation(E, lambda p: special.expit(p.x), sigmoid, 2),
-    "special.log_expit": Operation(E, lambda p: special.log_expit(p.x), log_sigmoid, 2),
+    **{name: elementwise(name, exact) for name, exact in SPECIAL_ELEMENTS.items()},
 }
 
 
