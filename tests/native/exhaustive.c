@@ -1,6 +1,6 @@
 /*
  * Every float32 through the exponentials and logarithms that the kernels are made of, and through
- * sigmoid, log_sigmoid and softplus, on every table of this machine, against long double.
+ * the elementwise functions, on every table of this machine, against long double.
  *
  * Prints the largest error of each, where it is, and the mean. Fails where one is above its bound,
  * which is what the comment at the function or the README says, and where two tables differ.
