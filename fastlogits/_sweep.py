@@ -215,8 +215,13 @@ def class_indices(
             y.dtype.kind,
         ):
             raise TypeError("one holds text, the other does not")
-        indices = np.minimum(np.searchsorted(classes, y), max(len(classes) - 1, 0))
-        missing = classes[indices] != y if len(classes) else np.ones(len(y), np.bool_)
+        known, found = classes, y
+        kinds = classes.dtype.kind + y.dtype.kind
+        if kinds in ("iu", "ui") and np.result_type(classes, y).kind == "f":
+            # As NumPy would compare uint64 with int64.
+            known, found = classes.astype(object), y.astype(object)
+        indices = np.minimum(np.searchsorted(known, found), max(len(known) - 1, 0))
+        missing = known[indices] != found if len(known) else np.ones(len(y), np.bool_)
     except TypeError as error:
         raise TypeError(
             f"{names[0]}: expected classes that can be compared with each other"
@@ -259,12 +264,15 @@ def _unique(y: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
     Integers that lie close together are counted instead of sorted, in a tenth of the time.
     """
     if y.dtype.kind in "iu" and y.size:
-        least = int(y.min())
-        if int(y.max()) - least < 1 << 16:
-            places = np.subtract(y, least, dtype=np.int64, casting="unsafe")
+        wide = y if y.dtype.kind == "u" else y.astype(np.int64)
+        least = wide.min()
+        if int(wide.max()) - int(least) < 1 << 16:
+            places = (wide - least).astype(np.intp)
             occurs = np.bincount(places) > 0
             index_of = np.cumsum(occurs) - 1
-            return index_of[places], (np.flatnonzero(occurs) + least).astype(y.dtype)
+            return index_of[places], (np.flatnonzero(occurs).astype(wide.dtype) + least).astype(
+                y.dtype
+            )
     classes, indices = np.unique(y, return_inverse=True)
     return indices, classes
 

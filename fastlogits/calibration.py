@@ -80,6 +80,8 @@ class _Scaler(
 
     classes_: _Array
     n_features_in_: int
+    # What a decision_function gives is logits, whatever it looks like.
+    _refuses_probabilities = True
 
     def __init__(self, *, classes: ArrayLike | None = None) -> None:
         self.classes = classes
@@ -123,7 +125,8 @@ class _Scaler(
         weights = check_weights(sample_weight, labels.shape)
         if weights is not None and not weights.any():
             raise ValueError("sample_weight: expected a weight above 0, got zeros")
-        refuse_probabilities(x, "X")
+        if self._refuses_probabilities:
+            refuse_probabilities(x, "X")
         self.classes_ = classes
         self._fit(Rows(x, indices, weights))
         return self
@@ -497,7 +500,8 @@ class CalibratedLogitsClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstima
         TypeError
             If the estimator has no `decision_function`.
         ValueError
-            If `method` is unknown, or as the estimator and `TemperatureScaler.fit` do.
+            If `method` is unknown, a class does not occur in the training rows of a fold, or as
+            the estimator and `TemperatureScaler.fit` do.
         """
         scalers = {"temperature": TemperatureScaler, "vector": VectorScaler}
         if self.method not in scalers:
@@ -515,11 +519,13 @@ class CalibratedLogitsClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstima
             logits = self.estimator.decision_function(X)
         else:
             cv = check_cv(self.cv, y, classifier=True)
+            folds = list(cv.split(X, y, **routed.splitter.split))
+            _check_folds(np.asarray(y), folds)
             logits = cross_val_predict(
                 self.estimator,
                 X,
                 y,
-                cv=list(cv.split(X, y, **routed.splitter.split)),
+                cv=folds,
                 method="decision_function",
                 n_jobs=self.n_jobs,
                 params=routed.estimator.fit,
@@ -527,6 +533,7 @@ class CalibratedLogitsClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstima
         self.estimator_ = clone(self.estimator).fit(X, y, **routed.estimator.fit)
         self.classes_ = self.estimator_.classes_
         scaler = scalers[self.method](classes=self.classes_)
+        scaler._refuses_probabilities = False
         self.calibrator_ = scaler.fit(logits, y, sample_weight)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
@@ -639,6 +646,18 @@ def _ndim(X: Any) -> int:
 
 def _at_least_one_column(X: Any) -> Any:
     return np.asarray(X).reshape(-1, 1) if _ndim(X) == 1 else X
+
+
+def _check_folds(y: _Array, folds: list[tuple[_Array, _Array]]) -> None:
+    """Each class has logits in each fold only if it occurs among the rows that are trained on."""
+    indices, classes = class_indices(y, None, names=("y", "classes"))
+    for i, (train, _) in enumerate(folds):
+        counts = np.bincount(indices[train], minlength=len(classes))
+        if not counts.all():
+            raise ValueError(
+                "y: expected every class among the training rows of each fold of cv, got none of "
+                f"class {classes[counts.argmin()]} in fold {i} of {len(folds)}"
+            )
 
 
 def _check_classes(y: Any) -> None:

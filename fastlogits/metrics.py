@@ -205,8 +205,8 @@ def score(
         (\max_c p_{ic} - [\hat y_i = y_i]) \Bigr|
 
     where :math:`\hat y` is the class of `fastlogits.argmax`: the first of equals, and the first
-    NaN. The k largest logits are those of `fastlogits.top_k`: of equals, the first. A NaN in a
-    row that counts makes `nll` NaN. Sums are float64.
+    NaN. So are the k largest logits: of equals the first come first, and a NaN before all numbers,
+    unlike in `fastlogits.top_k`. A NaN in a row that counts makes `nll` NaN. Sums are float64.
 
     Examples
     --------

@@ -663,3 +663,24 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
     with pytest.raises(ImportError, match=r"pip install 'fastlogits\[sklearn\]'"):
         importlib.reload(calibration)
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("method", ["temperature", "vector"])
+def test_scores_of_a_classifier_are_logits_whatever_they_look_like(method):
+    X = np.random.default_rng(0).normal(size=(300, 5))
+    y = np.arange(300) % 100 < 60
+    classifier = CalibratedLogitsClassifier(LogisticRegression(C=1e-2), method).fit(X, y)
+    raw = classifier.estimator_.decision_function(X)
+    assert 0 < raw.min() <= raw.max() < 1
+    assert np.all(np.isfinite(classifier.predict_proba(X)))
+
+
+@pytest.mark.parametrize("method", ["temperature", "vector"])
+def test_a_class_that_a_fold_does_not_train_on_is_refused(method):
+    X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3
+    y[-1] = 7
+    with (
+        pytest.warns(UserWarning, match="least populated class"),
+        pytest.raises(ValueError, match=r"y: .* class 7 in fold \d of 5"),
+    ):
+        CalibratedLogitsClassifier(LogisticRegression(), method).fit(X, y)

@@ -211,3 +211,11 @@ def test_calibrate_refuses_probabilities(folder, tmp_path, shape):
     for arguments in (["calibrate"], ["score", "--calibrate"]):
         done = command(*arguments, "p.npy", "labels.npy", cwd=tmp_path)
         assert_fails(done, "logits", "np.log(p)")
+
+
+def test_calibrate_with_nothing(folder, tmp_path):
+    np.save(tmp_path / "labels.npy", np.full(300, -100))
+    for arguments in (["calibrate", "-o", "t.json"], ["score", "--calibrate"]):
+        done = command(*arguments, folder / "logits.npy", "labels.npy", cwd=tmp_path)
+        assert_fails(done, "labels", "got none")
+    assert names(tmp_path) == ["labels.npy"]

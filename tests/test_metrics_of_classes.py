@@ -271,3 +271,14 @@ def test_wrong_counts(function, argument):
 def test_wrong_scale_by_half(half):
     with pytest.raises(ValueError, match=f"scale_by_half: .*got {half!r}"):
         brier_score(Y, X, scale_by_half=half)
+
+
+@pytest.mark.parametrize("least", [0, 2**60 + 1, 2**63, 2**64 - 2])
+def test_labels_of_64_bits_are_not_rounded(least):
+    y = np.array([least, least + 1], np.uint64)
+    logits = [[0.0, 1.0], [1.0, 0.5]]
+    expected = log_loss([0, 1], logits)
+    assert log_loss(y, logits) == expected
+    if least < 2**63:
+        assert log_loss(y, logits, labels=y.astype(np.int64)) == expected
+        assert log_loss(y.astype(np.int64), logits, labels=y) == expected

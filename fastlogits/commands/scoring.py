@@ -51,8 +51,9 @@ def fit_temperature(x: NDArray[Any], y: NDArray[Any]) -> float:
     with progress_bar("calibrating"), refusals():
         x = check_logits(x)
         y = check_labels(y, x.shape[:-1], x.shape[-1], _IGNORED)
-        if x.size:
-            refuse_probabilities(np.atleast_2d(x), "logits")
+        if not np.any(y != _IGNORED):
+            raise CommandError("labels: expected a row that counts, to calibrate with, got none")
+        refuse_probabilities(np.atleast_2d(x), "logits")
         rows = Rows(np.atleast_2d(x), np.atleast_1d(y), None)
         found = find_temperature(rows, ignore_index=_IGNORED)
     if found.limit:
