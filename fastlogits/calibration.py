@@ -7,6 +7,7 @@ The input is logits, always: rows of them, of shape (n, C), with the columns in 
 the classes, or one score for each row, of shape (n,) or (n, 1), which is the logit of the second of
 two classes against a 0 for the first, as `decision_function` gives. `fit` refuses what looks like
 probabilities. Logits may be a memory map of a file larger than memory: `fit` reads blocks of rows.
+Those of bfloat16, which scikit-learn does not know, are converted to float32, all at once.
 """
 
 import warnings
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastlogits._core import (
+    _array,
     argmax,
     binary_cross_entropy_with_logits_value_and_grad,
     cross_entropy_value_and_grad,
@@ -105,7 +107,8 @@ class _Scaler(
         Raises
         ------
         TypeError
-            If `sample_weight` are not real numbers, or classes cannot be compared.
+            If `X` or `y` have masked elements, `X` is a tensor that requires a gradient,
+            `sample_weight` are not real numbers, or classes cannot be compared.
         ValueError
             If `X` are not finite numbers, or look like probabilities; if shapes do not fit, there
             are fewer than two classes, or `X` has not one column for each; if a weight is
@@ -116,6 +119,7 @@ class _Scaler(
         ConvergenceWarning
             Where the loss has no minimum, or it was not reached.
         """
+        X, y = _plain(X, "X"), _plain(y, "y")
         X, labels = validate_data(self, _at_least_one_column(X), y)
         _check_classes(labels)
         indices, classes = class_indices(labels, self.classes, names=("y", "classes"))
@@ -215,6 +219,7 @@ class _Scaler(
     def _read(self, X: Any) -> _Array:
         """The logits, or scores, as `fit` had them."""
         check_is_fitted(self)
+        X = _plain(X, "X")
         if self.n_features_in_ == 1:
             X = _at_least_one_column(X)
         return self._logits(validate_data(self, X, reset=False), self.classes_)
@@ -642,6 +647,17 @@ class CalibratedLogitsClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstima
 def _ndim(X: Any) -> int:
     # numpy.ndim would call __array_function__ of what has that.
     return int(X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim)
+
+
+def _plain(values: Any, argument: str) -> Any:
+    """Arrays and tensors as scikit-learn reads them rightly; all else as it is.
+
+    scikit-learn would drop a mask, and does not know bfloat16.
+    """
+    if not hasattr(values, "__dlpack__"):
+        return values
+    array = _array(values, argument)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def _at_least_one_column(X: Any) -> Any:

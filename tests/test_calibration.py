@@ -365,6 +365,56 @@ def test_dtypes(scaler, dtype):
 
 
 @each_scaler
+def test_masked_elements_are_refused(scaler):
+    masked = np.arange(20) == 4
+    X = np.ma.array(X3, mask=np.repeat(masked[:, np.newaxis], 3, axis=1))
+    y = np.ma.array(Y3, mask=masked)
+    fitted = scaler().fit(np.ma.array(X3), np.ma.array(Y3))
+    expected = scaler().fit(X3, Y3).predict_proba(X3)
+    np.testing.assert_array_equal(fitted.predict_proba(np.ma.array(X3)), expected)
+    for call, name in [
+        (lambda: scaler().fit(X, Y3), "X"),
+        (lambda: scaler().fit(X3, y), "y"),
+        (lambda: scaler().fit(X[:, 0], Y3 > 0), "X"),
+        (lambda: fitted.predict(X), "X"),
+        (lambda: fitted.transform(X), "X"),
+    ]:
+        with pytest.raises(TypeError, match=f"{name} must not have masked elements"):
+            call()
+
+
+@each_scaler
+def test_bfloat16(scaler):
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
+    logits, labels = sample(200, 3)
+    narrow = logits.astype(ml_dtypes.bfloat16)
+    for X in (narrow, -narrow[:, 0]):
+        y = labels if X.ndim == 2 else labels > 0
+        found = scaler().fit(X, y).predict_proba(X)
+        wide = X.astype(np.float32)
+        np.testing.assert_array_equal(found, scaler().fit(wide, y).predict_proba(wide))
+        assert found.dtype == np.float32
+
+
+@each_scaler
+def test_tensors(scaler):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    logits, labels = sample(200, 3, dtype=np.float32)
+    X, y = torch.from_numpy(logits), torch.from_numpy(labels)
+    expected = scaler().fit(logits, labels).predict_proba(logits)
+    np.testing.assert_array_equal(scaler().fit(X, y).predict_proba(X), expected)
+    narrow = X.to(torch.bfloat16)
+    wide = narrow.float().numpy()
+    expected = scaler().fit(wide, labels).predict_proba(wide)
+    np.testing.assert_array_equal(scaler().fit(narrow, y).predict_proba(narrow), expected)
+    X.requires_grad_()
+    with pytest.raises(TypeError, match=r"X cannot be read as an array: .*grad"):
+        scaler().fit(X, y)
+    with pytest.raises(TypeError, match=r"X cannot be read as an array: .*grad"):
+        scaler().fit(logits, labels).predict(X)
+
+
+@each_scaler
 def test_layouts_blocks_and_order(scaler, monkeypatch):
     for logits, labels in (sample(300, 4), binary_sample(300)):
         weights = np.random.default_rng(0).uniform(0, 2, len(labels))
