@@ -26,6 +26,12 @@ class Fit(NamedTuple):
     n_sweeps: int
     limit: Literal["", "smallest", "largest"]
 
+    def limit_warning(self) -> str:
+        """What to tell of a limit: not why, as the logits may also be far too large or small."""
+        return (
+            f"the temperature is at its limit, {self.temperature:.6g}: the loss falls on beyond it"
+        )
+
 
 class _Loss(NamedTuple):
     """The loss at an inverse temperature, summed over the rows, and its two derivatives by it."""
@@ -35,22 +41,25 @@ class _Loss(NamedTuple):
     curvature: float
 
 
-def find_temperature(rows: Rows, *, ignore_index: int = NONE_IGNORED) -> Fit:
+def find_temperature(
+    rows: Rows, *, ignore_index: int = NONE_IGNORED, argument: str = "logits"
+) -> Fit:
     """Minimise the loss of logits / T over T.
 
-    Raises ValueError where no T has a finite loss.
+    Raises ValueError where no T has a finite loss. `argument` is what it calls the logits.
     """
     start = 1.0
     step = rows.n_rows // _SAMPLE
     if step >= 16 and rows.labels.ndim == 1:
         weights = None if rows.weights is None else rows.weights[::step]
-        sample = _search(Rows(rows.logits[::step], rows.labels[::step], weights), 1, ignore_index)
+        few = Rows(rows.logits[::step], rows.labels[::step], weights)
+        sample = _search(few, 1, ignore_index, argument)
         if not sample.limit:
             start = 1 / sample.temperature
-    return _search(rows, start, ignore_index)
+    return _search(rows, start, ignore_index, argument)
 
 
-def _search(rows: Rows, start: float, ignore_index: int) -> Fit:
+def _search(rows: Rows, start: float, ignore_index: int, argument: str) -> Fit:
     """Minimise from b = 1 / T = `start` on.
 
     The loss is convex in b, as the logarithm of a sum of exponentials of multiples of b is. So
@@ -61,8 +70,8 @@ def _search(rows: Rows, start: float, ignore_index: int) -> Fit:
     first = loss = _loss(rows, b, ignore_index)
     if not all(map(math.isfinite, first)):
         raise ValueError(
-            "logits: expected a finite loss, got one that is not: "
-            "NaN, infinity, or a true class of -inf"
+            f"{argument}: expected a finite loss, got one that is not: "
+            "NaN, infinity, a true class of -inf, or numbers close to the largest of float64"
         )
     last_b, last_loss, last_step, stretch, n_sweeps = math.inf, loss, math.inf, 1, 1
     # The slope is below 0 at the lower end and above it at the upper one: known, or still assumed.

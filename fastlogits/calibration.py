@@ -273,8 +273,9 @@ class TemperatureScaler(_Scaler):
 
     which is convex, by Newton's method within a bracket, to a relative :math:`10^{-9}` or so in T.
     The loss is not above that at T = 1. T is between :math:`e^{-10}` and :math:`e^{10}`, and `fit`
-    warns at these limits: it would be 0 where each true class has the largest logit, and infinite
-    where the logits are no better than chance.
+    warns at these limits: it would be 0 where each true class has the largest logit, infinite where
+    the logits are no better than chance, and beyond them where the logits are far too small or
+    large.
 
     A score x of a binary classifier has the probability :math:`1 / (1 + e^{-x / T})`. In
     scikit-learn's ``CalibratedClassifierCV(method="temperature")`` it stands for the logits -x and
@@ -292,19 +293,11 @@ class TemperatureScaler(_Scaler):
     """
 
     def _fit(self, rows: Rows) -> None:
-        found = find_temperature(rows)
+        found = find_temperature(rows, argument="X")
         self.temperature_ = found.temperature
         self.n_iter_ = found.n_sweeps
         if found.limit:
-            why = {
-                "smallest": "each true class has the largest logit, so the smaller the better",
-                "largest": "the logits are no better than chance, so the larger the better",
-            }
-            warnings.warn(
-                f"the temperature is at its limit, {found.temperature:.6g}: {why[found.limit]}",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+            warnings.warn(found.limit_warning(), ConvergenceWarning, stacklevel=3)
 
     def _temperature(self) -> float:
         return self.temperature_
@@ -376,7 +369,7 @@ class VectorScaler(_Scaler):
     def _fit(self, rows: Rows) -> None:
         centre, spread = _centre_and_spread(rows)
         n = len(centre)
-        start = find_temperature(rows)
+        start = find_temperature(rows, argument="X")
         scale = np.full(n, 1.0 if start.limit else 1 / start.temperature)
 
         # Of standardised logits: the search is as quick where columns are far from 0, or wide.

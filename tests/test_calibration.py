@@ -197,7 +197,7 @@ def test_separable_logits_have_the_smallest_temperature(columns, scale):
     logits, _ = sample(50, max(columns, 2))
     labels = logits.argmax(axis=1)
     X = scale * (logits[:, 1] - logits[:, 0] if columns == 1 else logits)
-    with pytest.warns(ConvergenceWarning, match=r"limit, 4.53999e-05: .*largest logit"):
+    with pytest.warns(ConvergenceWarning, match=r"limit, 4.53999e-05: the loss falls on"):
         found = TemperatureScaler().fit(X, labels)
     assert found.temperature_ == SMALLEST
     assert found.n_iter_ <= 20
@@ -209,9 +209,26 @@ def test_separable_logits_have_the_smallest_temperature(columns, scale):
 def test_logits_worse_than_chance_have_the_largest_temperature(columns, scale):
     logits, _ = sample(50, max(columns, 2))
     X = scale * (logits[:, 1] - logits[:, 0] if columns == 1 else logits)
-    with pytest.warns(ConvergenceWarning, match=r"limit, 22026.5: .*chance"):
+    with pytest.warns(ConvergenceWarning, match=r"limit, 22026.5: the loss falls on"):
         found = TemperatureScaler().fit(X, logits.argmin(axis=1))
     assert found.temperature_ == LARGEST
+
+
+def test_a_limit_is_told_without_a_cause():
+    """Of good logits, far too large."""
+    logits, labels = sample(200, 4)
+    with pytest.warns(ConvergenceWarning) as told:
+        TemperatureScaler().fit(1e5 * logits, labels)
+    (warning,) = told
+    assert str(warning.message) == (
+        "the temperature is at its limit, 22026.5: the loss falls on beyond it"
+    )
+    assert warning.filename == __file__
+
+
+def test_errors_of_the_search_name_the_argument():
+    with pytest.raises(ValueError, match="X: expected a finite loss"):
+        TemperatureScaler().fit(np.where(X3 > 0, 1.7e308, 0), Y3)
 
 
 @pytest.mark.parametrize("columns", [1, 4])

@@ -28,10 +28,6 @@ _TITLES = {
 }
 
 _IGNORED = -100
-_LIMITS = {
-    "smallest": "each true class has the largest logit: the smaller a temperature, the better",
-    "largest": "the logits are no better than chance: the larger a temperature, the better",
-}
 
 # The temperatures and the scores that each gives: one, or before and after a calibration.
 Scored: TypeAlias = list[tuple[float, Scores]]
@@ -57,7 +53,7 @@ def fit_temperature(x: NDArray[Any], y: NDArray[Any]) -> float:
         rows = Rows(np.atleast_2d(x), np.atleast_1d(y), None)
         found = find_temperature(rows, ignore_index=_IGNORED)
     if found.limit:
-        print(f"fastlogits: warning: {_LIMITS[found.limit]}", file=sys.stderr)
+        print(f"fastlogits: warning: {found.limit_warning()}", file=sys.stderr)
     return found.temperature
 
 
