@@ -149,13 +149,13 @@ def check_weights(sample_weight: ArrayLike | None, shape: tuple[int, ...]) -> ND
     return w
 
 
-def check_temperature(temperature: float) -> float:
+def check_positive(number: float, argument: str) -> float:
     """A positive finite number."""
-    if np.ndim(temperature) or np.asarray(temperature).dtype.kind not in "fiu":
-        raise TypeError(f"temperature: expected a number, got {temperature!r}")
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature: expected a positive finite number, got {temperature}")
-    return float(temperature)
+    if np.ndim(number) or np.asarray(number).dtype.kind not in "fiu":
+        raise TypeError(f"{argument}: expected a number, got {number!r}")
+    if not 0 < number < math.inf:
+        raise ValueError(f"{argument}: expected a positive finite number, got {number}")
+    return float(number)
 
 
 def check_count(count: int, argument: str, most: int | None = None) -> int:

@@ -28,6 +28,8 @@ from fastlogits._core import (
 from fastlogits._sweep import (
     Rows,
     check_columns,
+    check_count,
+    check_positive,
     check_weights,
     class_indices,
     ranges,
@@ -108,11 +110,12 @@ class _Scaler(
         ------
         TypeError
             If `X` or `y` have masked elements, `X` is a tensor that requires a gradient,
-            `sample_weight` are not real numbers, or classes cannot be compared.
+            `sample_weight` are not real numbers, or classes cannot be compared; if a parameter of
+            the scaler is of the wrong type.
         ValueError
             If `X` are not finite numbers, or look like probabilities; if shapes do not fit, there
             are fewer than two classes, or `X` has not one column for each; if a weight is
-            negative or NaN, or all are 0.
+            negative or NaN, or all are 0; if a parameter of the scaler is out of range.
 
         Warns
         -----
@@ -367,6 +370,8 @@ class VectorScaler(_Scaler):
         self.max_iter = max_iter
 
     def _fit(self, rows: Rows) -> None:
+        tol = check_positive(self.tol, "tol")
+        max_iter = check_count(self.max_iter, "max_iter")
         centre, spread = _centre_and_spread(rows)
         n = len(centre)
         start = find_temperature(rows, argument="X")
@@ -383,11 +388,11 @@ class VectorScaler(_Scaler):
             np.concatenate([scale * spread, scale * centre]),
             jac=True,
             method="L-BFGS-B",
-            options={"gtol": self.tol, "ftol": 0, "maxiter": self.max_iter},
+            options={"gtol": tol, "ftol": 0, "maxiter": max_iter},
         )
         parameters, slopes = found.x, found.jac
         # Near the minimum the digits of the loss show no descent any more, but its slopes do.
-        while found.status != 1 and np.abs(slopes).max() > self.tol:
+        while found.status != 1 and np.abs(slopes).max() > tol:
             nearer = parameters - found.hess_inv @ slopes
             lower = loss(nearer)[1]
             if np.abs(lower).max() > np.abs(slopes).max() / 2:
@@ -400,7 +405,7 @@ class VectorScaler(_Scaler):
         self.n_iter_ = max(found.nit, 1)
         if found.status == 1:
             warnings.warn(
-                f"the loss is not at its minimum after max_iter={self.max_iter} iterations",
+                f"the loss is not at its minimum after max_iter={max_iter} iterations",
                 ConvergenceWarning,
                 stacklevel=3,
             )

@@ -21,7 +21,7 @@ from fastlogits._sweep import (
     check_count,
     check_labels,
     check_logits,
-    check_temperature,
+    check_positive,
     check_weights,
     class_indices,
 )
@@ -251,7 +251,7 @@ def score_blocks(
         k=k,
         n_bins=n_bins,
         ignore_index=ignore_index,
-        temperature=check_temperature(temperature),
+        temperature=check_positive(temperature, "temperature"),
         progress=progress,
     )
 

@@ -227,8 +227,9 @@ def test_a_limit_is_told_without_a_cause():
 
 
 def test_errors_of_the_search_name_the_argument():
+    wrong = 1.7e308 * (1 - np.eye(3)[Y3])
     with pytest.raises(ValueError, match="X: expected a finite loss"):
-        TemperatureScaler().fit(np.where(X3 > 0, 1.7e308, 0), Y3)
+        TemperatureScaler().fit(wrong, Y3)
 
 
 @pytest.mark.parametrize("columns", [1, 4])
@@ -563,6 +564,34 @@ def test_wrong_arguments(scaler, X, y, options, error, words):
 def test_wrong_classes(scaler, classes, error, words):
     with pytest.raises(error, match=words):
         scaler(classes=classes).fit(X3, Y3)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"tol": 0}, ValueError, "tol: expected a positive finite number, got 0"),
+        ({"tol": -1e-9}, ValueError, "tol: .*got -1e-09"),
+        ({"tol": np.nan}, ValueError, "tol: .*got nan"),
+        ({"tol": np.inf}, ValueError, "tol: .*got inf"),
+        ({"tol": "1e-9"}, TypeError, "tol: expected a number, got '1e-9'"),
+        ({"tol": None}, TypeError, "tol: expected a number, got None"),
+        ({"tol": [1e-9]}, TypeError, "tol: expected a number"),
+        ({"tol": True}, TypeError, "tol: expected a number, got True"),
+        ({"max_iter": 0}, ValueError, "max_iter: expected at least 1, got 0"),
+        ({"max_iter": 10.0}, TypeError, "max_iter: expected an integer, got float"),
+        ({"max_iter": None}, TypeError, "max_iter: expected an integer, got NoneType"),
+    ],
+)
+def test_wrong_parameters(options, error, words):
+    scaler = VectorScaler(**options)
+    with pytest.raises(error, match=words):
+        scaler.fit(X3, Y3)
+
+
+def test_parameters_of_numpy():
+    expected = VectorScaler(tol=1e-6, max_iter=100).fit(X3, Y3)
+    found = VectorScaler(tol=np.float64(1e-6), max_iter=np.int32(100)).fit(X3, Y3)
+    np.testing.assert_array_equal(found.scale_, expected.scale_)
 
 
 @each_scaler
