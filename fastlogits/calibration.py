@@ -152,7 +152,7 @@ class _Scaler(
             Logits whose softmax, or sigmoid, are calibrated probabilities.
         """
         x = self._read(X)
-        z: _Array = np.asarray(self._rescaled(x) / self._temperature())
+        z: _Array = np.asarray(self._rescaled(x) / self._temperature(), _result_dtype(x))
         return z if _ndim(X) == 1 or z.ndim == 2 else z[:, np.newaxis]
 
     def predict_proba(self, X: Any) -> _Array:
@@ -168,7 +168,10 @@ class _Scaler(
         ndarray of shape (n, C)
             Probabilities of `classes_`, also of two: the softmax of the calibrated logits.
         """
-        probabilities: _Array = softmax(self._columns(X), temperature=self._temperature())
+        x = self._read(X)
+        probabilities: _Array = softmax(
+            self._columns(x), temperature=self._temperature(), dtype=_result_dtype(x)
+        )
         return probabilities
 
     def predict_log_proba(self, X: Any) -> _Array:
@@ -184,7 +187,10 @@ class _Scaler(
         ndarray of shape (n, C)
             The log-softmax of the calibrated logits.
         """
-        logarithms: _Array = log_softmax(self._columns(X), temperature=self._temperature())
+        x = self._read(X)
+        logarithms: _Array = log_softmax(
+            self._columns(x), temperature=self._temperature(), dtype=_result_dtype(x)
+        )
         return logarithms
 
     def predict(self, X: Any) -> _Array:
@@ -200,7 +206,7 @@ class _Scaler(
         ndarray of shape (n,)
             Of `classes_`.
         """
-        best = argmax(self._columns(X))
+        best = argmax(self._columns(self._read(X)))
         predicted: _Array = self.classes_[best]
         return predicted
 
@@ -233,8 +239,8 @@ class _Scaler(
         check_columns(x, classes, names=("X", "classes"))
         return x
 
-    def _columns(self, X: Any) -> _Array:
-        z = self._rescaled(self._read(X))
+    def _columns(self, x: _Array) -> _Array:
+        z = self._rescaled(x)
         return two_columns(z) if z.ndim == 1 else z
 
 
@@ -411,7 +417,7 @@ class VectorScaler(_Scaler):
             )
 
     def _rescaled(self, x: _Array) -> _Array:
-        dtype = np.result_type(x, np.float32) if x.dtype.kind == "f" else np.dtype(np.float64)
+        dtype = np.result_type(_result_dtype(x), np.float32)
         z: _Array = x * self.scale_.astype(dtype) + self.bias_.astype(dtype)
         return z
 
@@ -656,6 +662,10 @@ def _plain(values: Any, argument: str) -> Any:
         return values
     array = _array(values, argument)
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
+def _result_dtype(x: _Array) -> np.dtype[Any]:
+    return x.dtype.newbyteorder("=") if x.dtype.kind == "f" else np.dtype(np.float64)
 
 
 def _at_least_one_column(X: Any) -> Any:

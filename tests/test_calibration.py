@@ -376,10 +376,12 @@ def test_dtypes(scaler, dtype):
     p = fitted.predict_proba(logits)
     tolerance = {2: 2e-3, 4: 1e-6}.get(p.dtype.itemsize, 1e-12)
     np.testing.assert_allclose(p, expected.predict_proba(logits), atol=tolerance)
-    if np.dtype(dtype).kind == "i":
-        assert p.dtype == np.float64
-    elif scaler is TemperatureScaler:
-        assert p.dtype == fitted.transform(logits).dtype == dtype
+    kept = np.float64 if np.dtype(dtype).kind == "i" else dtype
+    for result in (p, fitted.predict_log_proba(logits), fitted.transform(logits)):
+        assert result.dtype == kept
+    scores = logits[:, 0]
+    fitted = scaler().fit(scores, labels == 0)
+    assert fitted.predict_proba(scores).dtype == fitted.transform(scores).dtype == kept
 
 
 @each_scaler
