@@ -10,6 +10,7 @@ probabilities. Logits may be a memory map of a file larger than memory: `fit` re
 Those of bfloat16, which scikit-learn does not know, are converted to float32, all at once.
 """
 
+import math
 import warnings
 from abc import ABCMeta, abstractmethod
 from typing import Any, Self
@@ -100,7 +101,7 @@ class _Scaler(
         y : array_like of shape (n,)
             True classes.
         sample_weight : array_like of shape (n,), optional
-            Weights of the rows, no less than 0.
+            Weights of the rows, finite and no less than 0.
 
         Returns
         -------
@@ -115,7 +116,7 @@ class _Scaler(
         ValueError
             If `X` are not finite numbers, or look like probabilities; if shapes do not fit, there
             are fewer than two classes, or `X` has not one column for each; if a weight is
-            negative or NaN, or all are 0; if a parameter of the scaler is out of range.
+            negative or not finite, or all are 0; if a parameter of the scaler is out of range.
 
         Warns
         -----
@@ -129,9 +130,7 @@ class _Scaler(
         if len(classes) < 2:
             raise ValueError(f"y: expected at least two classes, got one class: {classes}")
         x = self._logits(X, classes)
-        weights = check_weights(sample_weight, labels.shape)
-        if weights is not None and not weights.any():
-            raise ValueError("sample_weight: expected a weight above 0, got zeros")
+        weights = _weights(sample_weight, labels.shape)
         if self._refuses_probabilities:
             refuse_probabilities(x, "X")
         self.classes_ = classes
@@ -687,6 +686,22 @@ def _check_folds(y: _Array, folds: list[tuple[_Array, _Array]]) -> None:
 def _check_classes(y: Any) -> None:
     if y.dtype.kind not in "biuU":  # To look for other numbers than classes takes time.
         check_classification_targets(y)
+
+
+def _weights(sample_weight: ArrayLike | None, shape: tuple[int, ...]) -> _Array | None:
+    """Weights of which the largest is between a half and 1, so that no sum of them overflows."""
+    given = check_weights(sample_weight, shape)
+    if given is None:
+        return None
+    weights = given.astype(np.float64)
+    first = int(weights.argmax())
+    largest = float(weights[first])
+    if largest == 0:
+        raise ValueError("sample_weight: expected a weight above 0, got zeros")
+    if largest == math.inf:
+        raise ValueError(f"sample_weight[{first}]: expected a finite number, got inf")
+    scaled: _Array = np.ldexp(weights, -math.frexp(largest)[1])
+    return scaled
 
 
 def _centre_and_spread(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

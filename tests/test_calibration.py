@@ -466,6 +466,23 @@ def test_weights_are_repetitions(scaler):
 
 
 @each_scaler
+@pytest.mark.parametrize("unit", [1e300, 1e290, 1e-305, 5e-324])
+def test_weights_of_any_size(scaler, unit):
+    logits, labels = sample(300, 3)
+    weights = np.random.default_rng(0).integers(0, 4, len(labels))
+    found = scaler().fit(logits, labels, sample_weight=unit * weights)
+    expected = scaler().fit(logits, labels, sample_weight=weights)
+    np.testing.assert_allclose(
+        found.predict_proba(logits), expected.predict_proba(logits), atol=2e-8
+    )
+    found = scaler().fit(logits, labels, sample_weight=np.full(300, 1.7e308))
+    expected = scaler().fit(logits, labels)
+    np.testing.assert_allclose(
+        found.predict_proba(logits), expected.predict_proba(logits), atol=2e-8
+    )
+
+
+@each_scaler
 def test_classes_that_do_not_occur(scaler):
     logits, labels = sample(300, 4)
     labels[labels == 1] = 2
@@ -544,6 +561,7 @@ X3, Y3 = sample(20, 3)
         (np.where(X3 > 2, np.inf, X3), Y3, {}, ValueError, "infinity"),
         (X3, Y3, {"sample_weight": np.zeros(20)}, ValueError, "sample_weight: .*above 0.*zero"),
         (X3, Y3, {"sample_weight": -np.ones(20)}, ValueError, r"sample_weight\[0\]: .*got -1"),
+        (X3, Y3, {"sample_weight": [1.0, np.inf] * 10}, ValueError, r"weight\[1\]: .*got inf"),
         (X3, Y3, {"sample_weight": np.ones(3)}, ValueError, r"sample_weight: .*\(3,\)"),
         (X3, Y3, {"sample_weight": ["a"] * 20}, TypeError, "sample_weight: .*<U1"),
     ],
