@@ -354,10 +354,10 @@ class VectorScaler(_Scaler):
     .. math:: -\sum_i w_i \log \mathrm{softmax}(s \odot x_i + b)_{y_i}
 
     over s and b, which is convex, by SciPy's L-BFGS-B, in float64. It starts from the best
-    temperature, unless that is at its limit, so that the loss is not above that of
-    `TemperatureScaler`. A bias for all classes changes nothing; the biases are those of mean 0.
-    Where the classes can be told apart there is no minimum, and the search ends where the loss is
-    flat to `tol`.
+    temperature, or from zeros where their loss is smaller, so that the loss is not above that of
+    `TemperatureScaler`; `fit` warns where the search leads nowhere from there. A bias for all
+    classes changes nothing; the biases are those of mean 0. Where the classes can be told apart
+    there is no minimum, and the search ends where the loss is flat to `tol`.
 
     Examples
     --------
@@ -377,10 +377,9 @@ class VectorScaler(_Scaler):
     def _fit(self, rows: Rows) -> None:
         tol = check_positive(self.tol, "tol")
         max_iter = check_count(self.max_iter, "max_iter")
+        rows, exponent = _moderate(rows)
         centre, spread = _centre_and_spread(rows)
         n = len(centre)
-        start = find_temperature(rows, argument="X")
-        scale = np.full(n, 1.0 if start.limit else 1 / start.temperature)
 
         # Of standardised logits: the search is as quick where columns are far from 0, or wide.
         def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -388,32 +387,42 @@ class VectorScaler(_Scaler):
             value, by_scale, by_bias = _loss_and_gradient(rows, scale, bias - scale * centre)
             return value, np.concatenate([(by_scale - centre * by_bias) / spread, by_bias])
 
+        fit = find_temperature(rows, argument="X")
+        start = np.concatenate([spread, centre]) / fit.temperature
+        first = loss(start)[0]
+        if first > math.log(rows.n_classes):  # The temperature is at its limit, and too small.
+            start = np.zeros(2 * n)
+            first = loss(start)[0]
         found = minimize(
             loss,
-            np.concatenate([scale * spread, scale * centre]),
+            start,
             jac=True,
             method="L-BFGS-B",
             options={"gtol": tol, "ftol": 0, "maxiter": max_iter},
         )
-        parameters, slopes = found.x, found.jac
+        parameters, value, slopes = found.x, found.fun, found.jac
         # Near the minimum the digits of the loss show no descent any more, but its slopes do.
         while found.status != 1 and np.abs(slopes).max() > tol:
             nearer = parameters - found.hess_inv @ slopes
-            lower = loss(nearer)[1]
+            near, lower = loss(nearer)
             if np.abs(lower).max() > np.abs(slopes).max() / 2:
                 break
-            parameters, slopes = nearer, lower
-        self.scale_ = parameters[:n] / spread
-        self.bias_ = parameters[n:] - self.scale_ * centre
+            parameters, value, slopes = nearer, near, lower
+        scale = parameters[:n] / spread
+        self.scale_ = np.ldexp(scale, -exponent)
+        self.bias_ = parameters[n:] - scale * centre
         if n > 1:
             self.bias_ -= self.bias_.mean()
         self.n_iter_ = max(found.nit, 1)
         if found.status == 1:
-            warnings.warn(
-                f"the loss is not at its minimum after max_iter={max_iter} iterations",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+            trouble = f"the loss is not at its minimum after max_iter={max_iter} iterations"
+        elif not np.isfinite([value, *self.scale_, *self.bias_]).all():
+            trouble = "the scales, the biases or their loss are not finite"
+        elif value >= first and (fit.limit or np.abs(slopes).max() > tol):
+            trouble = f"the search found no loss below that of its start, {first:.6g}"
+        else:
+            return
+        warnings.warn(trouble, ConvergenceWarning, stacklevel=3)
 
     def _rescaled(self, x: _Array) -> _Array:
         dtype = np.result_type(_result_dtype(x), np.float32)
@@ -704,17 +713,33 @@ def _weights(sample_weight: ArrayLike | None, shape: tuple[int, ...]) -> _Array 
     return scaled
 
 
+def _moderate(rows: Rows) -> tuple[Rows, int]:
+    """Rows with logits that can be squared and summed, and the exponent of 2 they are divided by.
+
+    Those of usual logits are the same; others, in practice none, are copied as a whole.
+    """
+    x = rows.logits
+    exponent = math.frexp(max(float(x.max()), -float(x.min())))[1]
+    if abs(exponent) <= 100:
+        return rows, 0
+    return Rows(np.ldexp(x, -exponent), rows.labels, rows.weights), exponent
+
+
 def _centre_and_spread(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each column; 1 for those that are constant."""
+    """Mean and standard deviation of each column; of those that are constant, about their size."""
+    ends = np.stack([rows.logits.max(axis=0), rows.logits.min(axis=0)]).astype(np.float64)
+    # So that squares of what is very small are not 0; a power of two changes no digit.
+    unit = np.ldexp(1.0, -np.maximum(np.frexp(np.abs(ends).max(axis=0))[1], -1000))
     origin = np.atleast_1d(rows.logits[0]).astype(np.float64)
     total, squares = np.zeros((2, len(origin)))
     for start, stop in ranges(rows.n_rows, _PARTS * len(origin)):
         distance = rows.logits[start:stop].reshape(-1, len(origin)) - origin
+        distance *= unit
         total += distance.sum(axis=0)
         squares += np.einsum("ij,ij->j", distance, distance)
     mean = total / rows.n_rows
     variance = squares / rows.n_rows - mean**2
-    return origin + mean, np.sqrt(np.where(variance > 0, variance, 1))
+    return origin + mean / unit, np.sqrt(np.where(variance > 0, variance, 1)) / unit
 
 
 def _loss_and_gradient(

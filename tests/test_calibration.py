@@ -284,19 +284,17 @@ def test_vector_of_binary_scores_is_a_logistic_regression():
     np.testing.assert_allclose(found.bias_, expected.intercept_, rtol=1e-5)
 
 
-@given(st.integers(10, 60), st.integers(2, 5), st.integers(0, 2**32 - 1))
+@given(st.integers(10, 60), st.integers(2, 5), st.integers(0, 2**32 - 1), st.integers(-300, 300))
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_vector_is_never_worse_than_temperature(n, n_classes, seed):
+def test_vector_is_never_worse_than_temperature(n, n_classes, seed, exponent):
     logits, labels = sample(n, n_classes, seed=seed)
+    logits *= 10.0**exponent
     classes = range(n_classes)
-    temperature = TemperatureScaler(classes=classes).fit(logits, labels)
-    if SMALLEST < temperature.temperature_ < LARGEST:
-        vector = VectorScaler(classes=classes).fit(logits, labels)
-        found, other = (
-            log_loss(labels, scaler.transform(logits), labels=classes)
-            for scaler in (vector, temperature)
-        )
-        assert found <= other * (1 + 1e-12)
+    found, other = (
+        log_loss(labels, scaler.fit(logits, labels).transform(logits), labels=classes)
+        for scaler in (VectorScaler(classes=classes), TemperatureScaler(classes=classes))
+    )
+    assert found <= other * (1 + 1e-12) + 1e-15
 
 
 def test_vector_undoes_scales_and_shifts():
@@ -305,6 +303,35 @@ def test_vector_undoes_scales_and_shifts():
     other = logits * [3, 0.1, -1, 1] + [5, 0, -2, 1]
     found = VectorScaler().fit(other, labels).predict_proba(other)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("size", [1e-300, 1e-16, 1e5, 1e8, 1e16, 1e160, 1e300])
+def test_vector_of_logits_of_any_size(size, binary):
+    logits, labels = binary_sample(300) if binary else sample(300, 4)
+    expected = VectorScaler().fit(logits, labels)
+    found = VectorScaler().fit(size * logits, labels)
+    np.testing.assert_allclose(
+        found.predict_proba(size * logits), expected.predict_proba(logits), atol=1e-7
+    )
+    np.testing.assert_allclose(size * found.scale_, expected.scale_, rtol=1e-5)
+    np.testing.assert_allclose(found.bias_, expected.bias_, rtol=1e-5)
+
+
+def test_vector_of_columns_of_any_size():
+    logits, labels = sample(300, 4)
+    expected = VectorScaler().fit(logits, labels).predict_proba(logits)
+    wide = logits * [1e-150, 1, 1e100, 1e150]
+    found = VectorScaler().fit(wide, labels).predict_proba(wide)
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+def test_vector_says_that_it_got_nowhere():
+    logits, _ = sample(50, 3)
+    with pytest.warns(ConvergenceWarning, match="no loss below that of its start"):
+        VectorScaler().fit(logits, logits.argmax(axis=1))
+    logits, labels = 2.0 * np.eye(3)[[0, 1, 2] * 3], [0, 1, 2, 1, 2, 0, 0, 1, 2]
+    VectorScaler().fit(logits, labels)  # The best temperature is the minimum.
 
 
 def test_vector_ends_after_max_iter():
@@ -321,7 +348,8 @@ def test_vector_of_a_constant_column_and_of_separable_logits():
     assert np.isfinite([constant.scale_, constant.bias_]).all()
     with pytest.warns(ConvergenceWarning, match="limit"):
         TemperatureScaler().fit(logits, logits.argmax(axis=1))
-    separable = VectorScaler().fit(logits, logits.argmax(axis=1))
+    with pytest.warns(ConvergenceWarning, match="start"):
+        separable = VectorScaler().fit(logits, logits.argmax(axis=1))
     assert np.isfinite([separable.scale_, separable.bias_]).all()
     assert separable.score(logits, logits.argmax(axis=1)) == 1
 
