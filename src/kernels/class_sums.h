@@ -89,13 +89,13 @@ FL_INLINE NAME(pair) NAME(term_of_tile)(void *context, ptrdiff_t c)
     return (NAME(pair)){y[t->which], v_set1((real)0)};
 }
 
-/* The largest logits of the rows [h, h + WIDTH) of a tile. */
-FL_INLINE vec NAME(max_of_tile)(const NAME(swept) *swept, int h)
+/* What a batch has of a register of its rows. */
+FL_INLINE vec NAME(load_rounded)(const double *from)
 {
-    f64v max[HALVES];
+    f64v wide[HALVES];
     for (int i = 0; i < HALVES; ++i)
-        max[i] = v_load(swept->max + h + i * FL_WIDTH_F64);
-    return NAME(rounded)(max);
+        wide[i] = v_load(from + i * FL_WIDTH_F64);
+    return NAME(rounded)(wide);
 }
 
 /*
@@ -110,7 +110,7 @@ FL_INLINE void NAME(sum_terms_of_batch)(const fl_rows *rows, ptrdiff_t begin, in
     const ptrdiff_t n = rows->n_classes;
     for (int h = 0; swept->in_tile && h < swept->tile.width; h += WIDTH) {
         NAME(tile_terms) context = {NAME(panel)(&swept->soft, h), NAME(panel)(&swept->tile, h),
-                                    NAME(max_of_tile)(swept, h), terms, 0};
+                                    NAME(load_rounded)(swept->max + h), terms, 0};
         for (int t = 0; t < n_terms; ++t) {
             context.which = t;
             const NAME(lane_sum) sum = NAME(sum_terms)(NAME(term_of_tile), &context, n, FOLD_SPAN);

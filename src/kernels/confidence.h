@@ -71,7 +71,7 @@ static void NAME(next_of_tile)(const NAME(swept) *swept, double *next)
 {
     const vec least = v_set1((real)-INFINITY);
     for (int h = 0; h < swept->tile.width; h += WIDTH) {
-        const vec max = NAME(max_of_tile)(swept, h);
+        const vec max = NAME(load_rounded)(swept->max + h);
         vec best = least;
         for (ptrdiff_t c = 0; c < swept->tile.n; ++c) {
             const vec y = v_load(NAME(panel)(&swept->tile, h) + c * PANEL);

@@ -15,8 +15,10 @@ typedef struct {
 } row_state;
 
 typedef struct {
-    pair_f64 inverse; /* 1 / the sum of the exponentials, in the frame */
+    pair_f64 sum;     /* of the exponentials, in the frame */
+    pair_f64 inverse; /* 1 / sum */
     pair_f64 largest; /* the probability of the largest logit */
+    pair_f64 others;  /* that of all the others, right to its own last place too */
 } normaliser_parts;
 
 FL_INLINE pair_f64 single(f64v a) { return (pair_f64){a, v_set1(0.0)}; }
@@ -127,9 +129,14 @@ FL_INLINE pair_f64 NAME(whole_rest)(const row_state *s, pair_f64 e)
 FL_INLINE normaliser_parts NAME(finish_normaliser)(const row_state *s)
 {
     const pair_f64 e = NAME(wide_exp)(s->max, s->n);
-    const pair_f64 sum = NAME(wide_add)(e, NAME(whole_rest)(s, e));
+    const pair_f64 rest = NAME(whole_rest)(s, e), sum = NAME(wide_add)(e, rest);
     const pair_f64 inverse = NAME(wide_div)(single(v_set1(1.0)), sum);
-    return (normaliser_parts){inverse, NAME(wide_quotient)(e, sum, inverse)};
+    return (normaliser_parts){
+        .sum = sum,
+        .inverse = inverse,
+        .largest = NAME(wide_quotient)(e, sum, inverse),
+        .others = NAME(wide_quotient)(rest, sum, inverse),
+    };
 }
 
 /* log(the sum of the exponentials / exp(max)): logsumexp - max. */

@@ -77,11 +77,9 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         if (!gradients)
             continue;
 
-        const pair_f64 e_max = NAME(wide_exp)(state.max, state.n);
-        const pair_f64 rest = NAME(whole_rest)(&state, e_max), sum = NAME(wide_add)(e_max, rest);
-        const pair_f64 by = NAME(wide_div)(single(one), sum);
-        const f64v p_max = NAME(wide_quotient)(e_max, sum, by).hi;
-        const f64v not_max = NAME(wide_quotient)(rest, sum, by).hi;
+        const normaliser_parts parts = NAME(finish_normaliser)(&state);
+        const pair_f64 sum = parts.sum, by = parts.inverse;
+        const f64v p_max = parts.largest.hi, not_max = parts.others.hi;
 
         const f64v g = v_mul(weight, v_set1(loss->grad_scale));
         const f64v all = v_add(v_add(keep, mass), v_mul(v_mul(v_set1(2.0), z), lse));

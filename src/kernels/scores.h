@@ -62,10 +62,7 @@ static void NAME(ranks_in_tile)(const NAME(swept) *swept, double *ranks)
     for (int h = 0; h < swept->tile.width; h += WIDTH) {
         const real *x = NAME(panel)(&swept->soft, h);
         const vec label = v_load(swept->labels + h);
-        f64v logit_[HALVES];
-        for (int i = 0; i < HALVES; ++i)
-            logit_[i] = v_load(swept->logit + h + i * FL_WIDTH_F64);
-        const vec logit = NAME(rounded)(logit_);
+        const vec logit = NAME(load_rounded)(swept->logit + h);
         vec rank = zero;
         for (ptrdiff_t c = 0; c < swept->tile.n; ++c) {
             const vec y = v_load(x + c * PANEL);
@@ -101,19 +98,15 @@ FL_INLINE void NAME(finish_score)(int b, const NAME(swept) *swept, const NAME(wo
     const f64v zero = v_set1(0.0), one = v_set1(1.0), least = v_set1(-2000.0);
     const row_state state = NAME(states)(swept, b, &work->scaling);
     const normaliser_parts parts = NAME(finish_normaliser)(&state);
-    const pair_f64 e_max = NAME(wide_exp)(state.max, state.n);
-    const pair_f64 sum = NAME(wide_add)(e_max, NAME(whole_rest)(&state, e_max));
     const f64v gap = NAME(gaps)(swept, b), is_max = v_select(v_eq(gap, zero), one, zero);
     const f64v below = v_mul(gap, v_set1(work->scaling.inverse));
     const f64v p_max = parts.largest.hi, inverse = parts.inverse.hi;
-    const f64v not_max =
-        NAME(wide_quotient)(NAME(whole_rest)(&state, e_max), sum, parts.inverse).hi;
 
     const pair_f64 ratio = exp_pair_f64(single(v_max(least, v_sub(zero, below))), zero);
     const f64v other = v_mul(p_max, v_mul(ratio.hi, v_set1(1 / FRAME_SCALE)));
     const f64m at_max = v_ne(is_max, zero);
     const f64v p = v_select(at_max, p_max, other);
-    const f64v not_p = v_select(at_max, not_max, v_sub(one, p));
+    const f64v not_p = v_select(at_max, parts.others.hi, v_sub(one, p));
 
     const f64v scale =
         v_mul(v_mul(inverse, inverse), v_set1(FRAME_SCALE / (EXP_FACTOR * EXP_FACTOR)));
@@ -139,13 +132,6 @@ FL_INLINE void NAME(finish_calibrate)(int b, const NAME(swept) *swept, const NAM
     figures[FL_CURVATURE] = v_max(v_fma(v_sub(zero, mean), mean, square), zero);
 }
 
-/* The figures of a row without a softmax. */
-static void NAME(no_figures)(double *figures)
-{
-    for (int k = 0; k < FL_FIGURES; ++k)
-        figures[k] = (double)NAN;
-}
-
 FL_INLINE void NAME(figures)(const fl_rows *rows, NAME(terms) *terms, int n_terms,
                              NAME(finish_figures) *finish, int ranked)
 {
@@ -163,7 +149,6 @@ FL_INLINE void NAME(figures)(const fl_rows *rows, NAME(terms) *terms, int n_term
         NAME(swept) swept;
         NAME(sweep_batch)(rows, begin, count, &work, e, NAME(spread_row)(n), &swept);
         double sums[MAX_TERMS][BATCH], columns[FL_FIGURES][BATCH];
-        memset(columns[FL_RANK], 0, sizeof columns[FL_RANK]);
         NAME(sum_terms_of_batch)(rows, begin, count, &work, &swept, e, terms, n_terms, sums);
         for (int b = 0; b < count; b += FL_WIDTH_F64) {
             f64v figures[FL_FIGURES];
@@ -177,18 +162,14 @@ FL_INLINE void NAME(figures)(const fl_rows *rows, NAME(terms) *terms, int n_term
         for (int b = 0; b < count; ++b) {
             double *figures = rows->figures + (begin + b) * FL_FIGURES;
             const ptrdiff_t label = NAME(label_of)(rows, begin + b);
+            const int special = !swept.in_tile && NAME(is_special)(&swept, b);
             for (int k = 0; k < FL_FIGURES; ++k)
-                figures[k] = columns[k][b];
+                figures[k] = special && k != FL_RANK ? (double)NAN : columns[k][b];
             if (label < 0) {
                 figures[FL_RANK] = -1;
-                continue;
-            }
-            if (!swept.in_tile && NAME(is_special)(&swept, b))
-                NAME(no_figures)(figures);
-            if (!swept.in_tile) {
+            } else if (ranked && !swept.in_tile) {
                 const fl_row x = NAME(row_of)(&rows->x, begin + b);
-                figures[FL_RANK] =
-                    ranked ? (double)NAME(rank_in_row)(&x, n, label, work.buffer) : 0;
+                figures[FL_RANK] = (double)NAME(rank_in_row)(&x, n, label, work.buffer);
             }
         }
     }
