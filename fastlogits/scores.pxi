@@ -29,8 +29,7 @@ cdef _label_sums(int op, logits, labels, sample_weight, ignore_index, double tem
     walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(y)
     if of_row is not None:
         walk.rows.row_weight = <const double *>cnp.PyArray_DATA(of_row)
-    groups = max(k.fl_score_groups(&walk), 1)
-    totals = np.zeros((groups, k.FL_TOTALS + k.FL_IN_BIN * n_bins), np.float64)
+    totals = np.empty((k.fl_score_groups(&walk), k.FL_TOTALS + k.FL_IN_BIN * n_bins), np.float64)
     _run_scores(&walk, n_top, n_bins, totals, cnp.PyArray_SIZE(x))
     return totals[0]
 

@@ -335,7 +335,8 @@ enum { FL_SUM_SLOPE = FL_HITS, FL_SUM_CURVATURE = FL_TOP_HITS };
    last takes NaN. */
 enum { FL_BIN_COUNT, FL_BIN_WEIGHT, FL_BIN_CONFIDENCE, FL_BIN_HITS, FL_IN_BIN };
 
-/* Rows that are summed together: the order of a sum depends on the shape alone. */
+/* How many groups of rows are summed apart, at least 1: the order of a sum depends on the shape
+   alone. */
 ptrdiff_t fl_score_groups(const fl_walk *walk);
 
 /* `totals` has room for as many as there are groups, and those of all rows come first in it. The

@@ -22,8 +22,8 @@ static ptrdiff_t rows_of_group(const fl_walk *walk)
 
 ptrdiff_t fl_score_groups(const fl_walk *walk)
 {
-    const ptrdiff_t n = fl_walk_rows(walk), group = rows_of_group(walk);
-    return n / group + (n % group > 0);
+    const ptrdiff_t n = fl_walk_rows(walk);
+    return n > 0 ? (n - 1) / rows_of_group(walk) + 1 : 1;
 }
 
 /* The bin whose edges, as they are rounded, a confidence lies between. */

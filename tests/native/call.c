@@ -307,9 +307,7 @@ static void keep_figures(const call *c, const fl_walk *walk, size_t n_rows, int 
         else
             keep_doubles(figures, FL_FIGURES, bits);
     }
-    const size_t size = 8 * SUMS * ((size_t)fl_score_groups(walk) + 1);
-    double *sums = allocate(size);
-    memset(sums, 0, size);
+    double *sums = allocate(8 * SUMS * (size_t)fl_score_groups(walk));
     fl_scores_run(walk, c->k, BINS, sums, n_threads);
     keep_doubles(sums, SUMS, bits);
     free(sums);
