@@ -138,9 +138,10 @@ cdef _ignored_label(ignore_index):
     return ignored
 
 
-cdef _check_rows(k.fl_walk *walk, ptrdiff_t n_classes, cnp.ndarray labels, cnp.ndarray of_class,
-                 cnp.ndarray of_row, cnp.ndarray losses):
-    """That the arrays that may be missing still have a number for each row, or class, to come."""
+cdef _attach_rows(k.fl_walk *walk, k.fl_loss *loss, ptrdiff_t n_classes, cnp.ndarray labels,
+                  cnp.ndarray of_class, cnp.ndarray of_row, cnp.ndarray losses):
+    """Give the walk what its loss needs beside the logits: each array may be missing, the others
+    must still have a number for each row, or class, to come."""
     cdef ptrdiff_t n_rows = k.fl_walk_rows(walk)
     if (
         walk.rows.n_classes != n_classes
@@ -150,6 +151,15 @@ cdef _check_rows(k.fl_walk *walk, ptrdiff_t n_classes, cnp.ndarray labels, cnp.n
         or (losses is not None and cnp.PyArray_SIZE(losses) != n_rows)
     ):
         _refuse_changed()
+    walk.rows.loss = loss
+    if labels is not None:
+        walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(labels)
+    if of_class is not None:
+        loss.class_weight = <const double *>cnp.PyArray_DATA(of_class)
+    if of_row is not None:
+        walk.rows.row_weight = <const double *>cnp.PyArray_DATA(of_row)
+    if losses is not None:
+        walk.rows.losses = <double *>cnp.PyArray_DATA(losses)
 
 
 cdef _check_soft_targets(cnp.ndarray given, cnp.ndarray x):
@@ -228,7 +238,6 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
         of_class = _weights(class_weight, "class_weight", np.float64, (n_classes,), "the classes")
         if reduction == "mean" and soft is None:
             of_class = _relative(of_class)
-        loss.class_weight = <const double *>cnp.PyArray_DATA(of_class)
     if sample_weight is not None:
         of_row = _weights(
             sample_weight, "sample_weight", np.float64, shape, "logits without its class axis"
@@ -252,13 +261,7 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
             labels = PyArray_NewCopy(labels, cnp.NPY_CORDER)
     cdef k.fl_walk walk
     _describe(&walk, k.FL_CROSS_ENTROPY, types.compute, x, class_axis, gradient, soft)
-    _check_rows(&walk, n_classes, labels, of_class, of_row, losses)
-    walk.rows.loss = &loss
-    if labels is not None:
-        walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(labels)
-    if of_row is not None:
-        walk.rows.row_weight = <const double *>cnp.PyArray_DATA(of_row)
-    walk.rows.losses = <double *>cnp.PyArray_DATA(losses)
+    _attach_rows(&walk, &loss, n_classes, labels, of_class, of_row, losses)
     _run(&walk, cnp.PyArray_SIZE(x))
     if reduction == "none":
         value = _cast(losses, _computed(types.compute))[()]
@@ -465,11 +468,7 @@ def softmax_grad_hess(logits, labels, *, sample_weight=None, hess_scale=1.0):
     hess = _destination(x, types.result, None, False)
     cdef k.fl_walk walk
     _describe(&walk, k.FL_CROSS_ENTROPY, types.compute, x, class_axis, grad, None)
-    _check_rows(&walk, x_shape[class_axis], targets, None, of_row, None)
-    walk.rows.loss = &loss
+    _attach_rows(&walk, &loss, x_shape[class_axis], targets, None, of_row, None)
     _view(&walk.rows.hess, hess, class_axis)
-    walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(targets)
-    if of_row is not None:
-        walk.rows.row_weight = <const double *>cnp.PyArray_DATA(of_row)
     _run(&walk, cnp.PyArray_SIZE(x))
     return _deliver(grad, None), _deliver(hess, None)

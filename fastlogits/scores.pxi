@@ -23,12 +23,8 @@ cdef _label_sums(int op, logits, labels, sample_weight, ignore_index, double tem
         )
     cdef k.fl_walk walk
     _describe(&walk, op, types.compute, x, class_axis, None, None)
-    _check_rows(&walk, n_classes, y, None, of_row, None)
-    walk.rows.loss = &loss
+    _attach_rows(&walk, &loss, n_classes, y, None, of_row, None)
     walk.rows.temperature = temperature
-    walk.rows.labels = <const int64_t *>cnp.PyArray_DATA(y)
-    if of_row is not None:
-        walk.rows.row_weight = <const double *>cnp.PyArray_DATA(of_row)
     totals = np.empty((k.fl_score_groups(&walk), k.FL_TOTALS + k.FL_IN_BIN * n_bins), np.float64)
     _run_scores(&walk, n_top, n_bins, totals, cnp.PyArray_SIZE(x))
     return totals[0]
