@@ -110,6 +110,16 @@ def check_logits(logits: ArrayLike, *, scores: bool = False) -> NDArray[Any]:
     return x
 
 
+def rows_of_indices(
+    logits: ArrayLike, labels: ArrayLike, sample_weight: ArrayLike | None, ignore_index: int
+) -> Rows:
+    """Logits of shape (..., C) with class indices, all of it checked."""
+    x = check_logits(logits)
+    y = check_labels(labels, x.shape[:-1], x.shape[-1], ignore_index)
+    w = check_weights(sample_weight, x.shape[:-1])
+    return Rows(np.atleast_2d(x), np.atleast_1d(y), None if w is None else np.atleast_1d(w))
+
+
 def check_labels(
     labels: ArrayLike, shape: tuple[int, ...], n_classes: int, ignore_index: int
 ) -> NDArray[Any]:

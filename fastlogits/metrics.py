@@ -19,11 +19,11 @@ from fastlogits._sweep import (
     Rows,
     check_columns,
     check_count,
-    check_labels,
     check_logits,
     check_positive,
     check_weights,
     class_indices,
+    rows_of_indices,
 )
 
 __all__ = [
@@ -240,14 +240,8 @@ def score_blocks(
     progress: Callable[[int, int], object] | None = None,
 ) -> Scores:
     """Do what `score` does, and call ``progress(rows_done, rows)`` after each block."""
-    x = check_logits(logits)
-    k, n_bins = check_count(k, "k"), check_count(n_bins, "n_bins", _MOST_BINS)
-    y = check_labels(labels, x.shape[:-1], x.shape[-1], ignore_index)
-    w = check_weights(sample_weight, x.shape[:-1])
-    if y.ndim == 0:
-        x, y, w = x[np.newaxis], y[np.newaxis], None if w is None else w[np.newaxis]
     return _score(
-        Rows(x, y, w),
+        rows_of_indices(logits, labels, sample_weight, ignore_index),
         k=k,
         n_bins=n_bins,
         ignore_index=ignore_index,

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlogits._sweep import Rows, check_labels, check_logits, refuse_probabilities
+from fastlogits._sweep import refuse_probabilities, rows_of_indices
 from fastlogits._temperature import find_temperature
 from fastlogits.metrics import Scores, format_value, score_blocks
 
@@ -45,12 +45,10 @@ def fit_temperature(x: NDArray[Any], y: NDArray[Any]) -> float:
     Without scikit-learn, and rows that are to be ignored are.
     """
     with progress_bar("calibrating"), refusals():
-        x = check_logits(x)
-        y = check_labels(y, x.shape[:-1], x.shape[-1], _IGNORED)
-        if not np.any(y != _IGNORED):
+        rows = rows_of_indices(x, y, None, _IGNORED)
+        if not np.any(rows.labels != _IGNORED):
             raise CommandError("labels: expected a row that counts, to calibrate with, got none")
-        refuse_probabilities(np.atleast_2d(x), "logits")
-        rows = Rows(np.atleast_2d(x), np.atleast_1d(y), None)
+        refuse_probabilities(rows.logits, "logits")
         found = find_temperature(rows, ignore_index=_IGNORED)
     if found.limit:
         print(f"fastlogits: warning: {found.limit_warning()}", file=sys.stderr)
