@@ -377,8 +377,9 @@ class VectorScaler(_Scaler):
     def _fit(self, rows: Rows) -> None:
         tol = check_positive(self.tol, "tol")
         max_iter = check_count(self.max_iter, "max_iter")
-        rows, exponent = _moderate(rows)
-        centre, spread = _centre_and_spread(rows)
+        largest = _largest(rows)
+        rows, exponent = _moderate(rows, largest)
+        centre, spread = _centre_and_spread(rows, np.ldexp(largest, -exponent))
         n = len(centre)
 
         # Of standardised logits: the search is as quick where columns are far from 0, or wide.
@@ -713,23 +714,30 @@ def _weights(sample_weight: ArrayLike | None, shape: tuple[int, ...]) -> _Array 
     return scaled
 
 
-def _moderate(rows: Rows) -> tuple[Rows, int]:
+def _largest(rows: Rows) -> NDArray[np.float64]:
+    """The largest magnitude in each column."""
+    ends = np.array([rows.logits.max(axis=0), rows.logits.min(axis=0)], np.float64)
+    largest: NDArray[np.float64] = np.atleast_1d(np.abs(ends).max(axis=0))
+    return largest
+
+
+def _moderate(rows: Rows, largest: NDArray[np.float64]) -> tuple[Rows, int]:
     """Rows with logits that can be squared and summed, and the exponent of 2 they are divided by.
 
     Those of usual logits are the same; others, in practice none, are copied as a whole.
     """
-    x = rows.logits
-    exponent = math.frexp(max(float(x.max()), -float(x.min())))[1]
+    exponent = math.frexp(largest.max())[1]
     if abs(exponent) <= 100:
         return rows, 0
-    return Rows(np.ldexp(x, -exponent), rows.labels, rows.weights), exponent
+    return Rows(np.ldexp(rows.logits, -exponent), rows.labels, rows.weights), exponent
 
 
-def _centre_and_spread(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _centre_and_spread(
+    rows: Rows, largest: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of each column; of those that are constant, about their size."""
-    ends = np.stack([rows.logits.max(axis=0), rows.logits.min(axis=0)]).astype(np.float64)
     # So that squares of what is very small are not 0; a power of two changes no digit.
-    unit = np.ldexp(1.0, -np.maximum(np.frexp(np.abs(ends).max(axis=0))[1], -1000))
+    unit = np.ldexp(1.0, -np.maximum(np.frexp(largest)[1], -1000))
     origin = np.atleast_1d(rows.logits[0]).astype(np.float64)
     total, squares = np.zeros((2, len(origin)))
     for start, stop in ranges(rows.n_rows, _PARTS * len(origin)):
