@@ -654,7 +654,8 @@ def _score(
         brier=brier,
         ece=ece,
         mce=float(distances.max()) if distances.size else math.nan,
-        bin_edges=np.linspace(0, 1, n_bins + 1),
+        # Rounded as those that scores.c compares with: linspace's may be an ulp apart.
+        bin_edges=np.arange(n_bins + 1) / n_bins,
         bin_count=sums["n_in_bin"],
         bin_confidence=bin_confidence,
         bin_accuracy=bin_accuracy,

@@ -49,7 +49,7 @@ def by_hand(logits, labels, *, weights=None, k=5, n_bins=15, ignore_index=-100, 
             "brier": np.sum(w * np.sum((p - np.eye(n_classes)[y]) ** 2, axis=1)),
             "ece": np.sum(distances),
             "mce": max(d / s for d, s in zip(distances, shares, strict=True) if s),
-            "bin_edges": np.linspace(0, 1, n_bins + 1),
+            "bin_edges": [edge / n_bins for edge in range(n_bins + 1)],
             "bin_count": np.array([np.count_nonzero(part) for part in parts]),
             "bin_confidence": [np.sum((w * confidence)[p]) / np.sum(w[p]) for p in parts],
             "bin_accuracy": [np.sum((w * hits)[p]) / np.sum(w[p]) for p in parts],
@@ -279,6 +279,13 @@ def test_scores_as_dict_are_plain_python(rng):
     assert {type(found[name]) for name in MEANS} == {float}
     assert {type(n) for n in found["bin_count"]} == {int}
     assert json.loads(json.dumps(found))["bin_count"] == found["bin_count"]
+
+
+def test_a_bin_includes_its_upper_edge_to_the_last_bit():
+    found = score(np.zeros((1, 10)), [0], n_bins=70)
+    assert found.bin_edges[7] == 0.1  # np.linspace's is below
+    assert np.flatnonzero(found.bin_count) == [6]
+    assert found.bin_confidence[6] == 0.1
 
 
 def test_scores_are_equal_where_their_figures_are(rng):
