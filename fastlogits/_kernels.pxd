@@ -116,6 +116,7 @@ cdef extern from "fastlogits.h" nogil:
         fl_rows rows
         fl_kernel *kernel
         int op
+        double *sums
         int ndim
 
     int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,
@@ -125,6 +126,7 @@ cdef extern from "fastlogits.h" nogil:
     double fl_sum(const double *values, ptrdiff_t n)
     ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
                                 int64_t ignore_index, ptrdiff_t *n_counted)
+    ptrdiff_t fl_loss_sums(const fl_walk *walk)
 
     enum:
         FL_COUNT

@@ -138,13 +138,14 @@ cdef _ignored_label(ignore_index):
     return ignored
 
 
-cdef _attach_rows(k.fl_walk *walk, k.fl_loss *loss, ptrdiff_t n_classes, cnp.ndarray labels,
-                  cnp.ndarray of_class, cnp.ndarray of_row, cnp.ndarray losses):
+cdef _attach_rows(k.fl_walk *walk, k.fl_loss *loss, ptrdiff_t n_rows, ptrdiff_t n_classes,
+                  cnp.ndarray labels, cnp.ndarray of_class, cnp.ndarray of_row,
+                  cnp.ndarray losses):
     """Give the walk what its loss needs beside the logits: each array may be missing, the others
-    must still have a number for each row, or class, to come."""
-    cdef ptrdiff_t n_rows = k.fl_walk_rows(walk)
+    must have a number for each row, or class, that is still there."""
     if (
-        walk.rows.n_classes != n_classes
+        k.fl_walk_rows(walk) != n_rows
+        or walk.rows.n_classes != n_classes
         or (labels is not None and cnp.PyArray_SIZE(labels) != n_rows)
         or (of_class is not None and cnp.PyArray_SIZE(of_class) != n_classes)
         or (of_row is not None and cnp.PyArray_SIZE(of_row) != n_rows)
@@ -217,13 +218,14 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
     loss.ignore_index = ignored
     loss.label_smoothing = _number(label_smoothing, 0, 1, "label_smoothing", "in [0, 1]")
     loss.z_loss = _number(z_loss, 0, _LARGEST, "z_loss", "non-negative and finite")
-    cdef cnp.ndarray x, losses, soft = None, labels = None, of_class = None, of_row = None
-    cdef cnp.ndarray gradient = None, given
+    cdef cnp.ndarray x, soft = None, labels = None, of_class = None, of_row = None
+    cdef cnp.ndarray gradient = None, losses = None, given
     cdef ptrdiff_t n_counted
     cdef _Types types
     x = _logits(logits, None, "logits", False, &types)
     cdef int class_axis = _class_axis(x, axis)
     cdef ptrdiff_t n_classes = cnp.PyArray_DIM(x, class_axis)
+    cdef ptrdiff_t n_rows = cnp.PyArray_SIZE(x) // n_classes
     cdef tuple x_shape = (<object>x).shape
     cdef tuple shape = x_shape[:class_axis] + x_shape[class_axis + 1:]
     given = _array(targets, "targets")
@@ -246,12 +248,11 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
             of_row = _relative(of_row)
     if out is not None:
         _check_out(out, x, types.result)
-    losses = _empty_rows(x, class_axis, cnp.NPY_FLOAT64)
+    if reduction == "none":
+        losses = _empty_rows(x, class_axis, cnp.NPY_FLOAT64)
     cdef double divisor = 1
     if reduction == "mean":
-        divisor = _divisor(
-            labels, cnp.PyArray_SIZE(losses), n_counted, loss.ignore_index, of_class, of_row
-        )
+        divisor = _divisor(labels, n_rows, n_counted, loss.ignore_index, of_class, of_row)
     loss.grad_scale = 1 / divisor if divisor else 0
     if with_gradient:
         gradient = _destination(x, types.result, out, False)
@@ -261,7 +262,12 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
             labels = PyArray_NewCopy(labels, cnp.NPY_CORDER)
     cdef k.fl_walk walk
     _describe(&walk, k.FL_CROSS_ENTROPY, types.compute, x, class_axis, gradient, soft)
-    _attach_rows(&walk, &loss, n_classes, labels, of_class, of_row, losses)
+    _attach_rows(&walk, &loss, n_rows, n_classes, labels, of_class, of_row, losses)
+    cdef cnp.npy_intp n_sums
+    if losses is None:
+        n_sums = k.fl_loss_sums(&walk)
+        losses = cnp.PyArray_EMPTY(1, &n_sums, cnp.NPY_FLOAT64, 0)
+        walk.sums = <double *>cnp.PyArray_DATA(losses)
     _run(&walk, cnp.PyArray_SIZE(x))
     if reduction == "none":
         value = _cast(losses, _computed(types.compute))[()]
@@ -468,7 +474,9 @@ def softmax_grad_hess(logits, labels, *, sample_weight=None, hess_scale=1.0):
     hess = _destination(x, types.result, None, False)
     cdef k.fl_walk walk
     _describe(&walk, k.FL_CROSS_ENTROPY, types.compute, x, class_axis, grad, None)
-    _attach_rows(&walk, &loss, x_shape[class_axis], targets, None, of_row, None)
+    _attach_rows(
+        &walk, &loss, cnp.PyArray_SIZE(targets), x_shape[class_axis], targets, None, of_row, None
+    )
     _view(&walk.rows.hess, hess, class_axis)
     _run(&walk, cnp.PyArray_SIZE(x))
     return _deliver(grad, None), _deliver(hess, None)

@@ -23,7 +23,7 @@ cdef _label_sums(int op, logits, labels, sample_weight, ignore_index, double tem
         )
     cdef k.fl_walk walk
     _describe(&walk, op, types.compute, x, class_axis, None, None)
-    _attach_rows(&walk, &loss, n_classes, y, None, of_row, None)
+    _attach_rows(&walk, &loss, cnp.PyArray_SIZE(y), n_classes, y, None, of_row, None)
     walk.rows.temperature = temperature
     totals = np.empty((k.fl_score_groups(&walk), k.FL_TOTALS + k.FL_IN_BIN * n_bins), np.float64)
     _run_scores(&walk, n_top, n_bins, totals, cnp.PyArray_SIZE(x))

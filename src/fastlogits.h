@@ -265,7 +265,9 @@ int fl_parallel(fl_task *task, void *context, ptrdiff_t n, ptrdiff_t step, int n
 typedef struct {
     fl_rows rows; /* strides along the class axis, and all else that is common to the rows */
     fl_kernel *kernel;
-    int op; /* which kernel it is */
+    int op;          /* which kernel it is */
+    double *sums;    /* of the losses, fl_loss_sums of them, in place of rows.losses; or NULL */
+    ptrdiff_t first; /* the row that rows.losses and rows.figures begin with */
     int ndim;
     /* In bytes; those of out are hess's too. */
     ptrdiff_t shape[FL_MAX_DIMS], x_stride[FL_MAX_DIMS], out_stride[FL_MAX_DIMS];
@@ -282,8 +284,15 @@ ptrdiff_t fl_walk_rows(const fl_walk *walk);
 /* As many of the rows from `begin` on, in C order, as follow each other along the last dimension,
    and no more than `most`. */
 fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most);
+/* Rows [begin, end), by the thread that calls. */
+void fl_run_rows(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t end);
 /* Returns 0 where it was interrupted; what is written then is of a part of the rows. */
 int fl_walk_run(const fl_walk *walk, int n_threads);
+
+/* What is summed over rows is summed in groups of them, each by one thread, and then the groups:
+   the order depends on the shape alone. So many make a group, but the last. */
+enum { FL_GROUP = 1024, FL_GROUP_ELEMENTS = 1 << 18 };
+ptrdiff_t fl_rows_of_group(const fl_walk *walk);
 
 /* parts.c: of operations that take parts of a row. */
 
@@ -335,8 +344,7 @@ enum { FL_SUM_SLOPE = FL_HITS, FL_SUM_CURVATURE = FL_TOP_HITS };
    last takes NaN. */
 enum { FL_BIN_COUNT, FL_BIN_WEIGHT, FL_BIN_CONFIDENCE, FL_BIN_HITS, FL_IN_BIN };
 
-/* How many groups of rows are summed apart, at least 1: the order of a sum depends on the shape
-   alone. */
+/* How many groups there are, at least 1. */
 ptrdiff_t fl_score_groups(const fl_walk *walk);
 
 /* `totals` has room for as many as there are groups, and those of all rows come first in it. The
@@ -372,7 +380,7 @@ void fl_load_f64(const void *from, ptrdiff_t stride, int format, ptrdiff_t n, do
 void fl_store_f32(const float *from, ptrdiff_t n, void *to, ptrdiff_t stride, int format);
 void fl_store_f64(const double *from, ptrdiff_t n, void *to, ptrdiff_t stride, int format);
 
-/* walk.c */
+/* losses.c */
 
 /* The sum of n numbers in an order that depends on n alone. */
 double fl_sum(const double *values, ptrdiff_t n);
@@ -381,5 +389,11 @@ double fl_sum(const double *values, ptrdiff_t n);
    many are not ignore_index. */
 ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
                             int64_t ignore_index, ptrdiff_t *n_counted);
+
+/* How many sums the losses of all rows make, whose sum is that of all. */
+ptrdiff_t fl_loss_sums(const fl_walk *walk);
+
+/* Runs a walk that has `sums`. */
+int fl_losses_run(const fl_walk *walk, int n_threads);
 
 #endif

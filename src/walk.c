@@ -1,6 +1,6 @@
 /*
- * From arrays of any number of dimensions to blocks of rows with one stride, and the few
- * loops over rows that are the same for every instruction set.
+ * From arrays of any number of dimensions to blocks of rows with one stride, and from these to the
+ * threads.
  */
 #include "fastlogits.h"
 
@@ -87,18 +87,16 @@ fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most)
     if (rows.row_weight)
         rows.row_weight += begin;
     if (rows.losses)
-        rows.losses += begin;
+        rows.losses += begin - walk->first;
     if (rows.figures)
-        rows.figures += begin * FL_FIGURES;
+        rows.figures += (begin - walk->first) * FL_FIGURES;
     if (rows.indices)
         rows.indices += begin * rows.k;
     return rows;
 }
 
-/* Rows [begin, end), handed to the kernel in runs along the last dimension. */
-static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
+void fl_run_rows(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t end)
 {
-    const fl_walk *walk = context;
     if (fl_are_tall(walk))
         begin = fl_run_tall(walk, begin, end);
     void *scratch = scratch_for(walk, end - begin);
@@ -109,6 +107,17 @@ static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
         begin += rows.n_rows;
     }
     free(scratch);
+}
+
+static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
+{
+    fl_run_rows(context, begin, end);
+}
+
+ptrdiff_t fl_rows_of_group(const fl_walk *walk)
+{
+    const ptrdiff_t n = walk->rows.n_classes, rows = FL_GROUP_ELEMENTS / (n > 0 ? n : 1);
+    return rows < 1 ? 1 : rows > FL_GROUP ? FL_GROUP : rows;
 }
 
 /* Rows of a step, of FL_STEP elements: no fewer than kernels take together, where they do. */
@@ -134,6 +143,8 @@ int fl_walk_run(const fl_walk *walk, int n_threads)
 {
     const ptrdiff_t n_rows = fl_walk_rows(walk);
     void *context = (void *)(uintptr_t)walk;
+    if (walk->sums)
+        return fl_losses_run(walk, n_threads);
     if (!are_shared(walk, n_rows, n_threads))
         return fl_parallel(run_rows, context, n_rows, rows_of_step(walk), n_threads);
     for (ptrdiff_t i = 0; i < n_rows; ++i) {
@@ -144,46 +155,4 @@ int fl_walk_run(const fl_walk *walk, int n_threads)
             run_rows(context, i, i + 1);
     }
     return 1;
-}
-
-/* Compensated (Neumaier): the error does not grow with the number of additions. */
-static void add_to(double *sum, double *lost, double value)
-{
-    const double s = *sum + value, t = s - *sum;
-    *lost += (*sum - (s - t)) + (value - t);
-    *sum = s;
-}
-
-double fl_sum(const double *values, ptrdiff_t n)
-{
-    /* Several sums, whose latencies overlap. An infinity or NaN is the sum. */
-    enum { SUMS = 8 };
-    double sum[SUMS] = {0}, lost[SUMS] = {0};
-    ptrdiff_t i = 0;
-    for (; i + SUMS <= n; i += SUMS)
-        for (int k = 0; k < SUMS; ++k)
-            add_to(sum + k, lost + k, values[i + k]);
-    for (; i < n; ++i)
-        add_to(sum, lost, values[i]);
-    for (int k = 1; k < SUMS; ++k) {
-        add_to(sum, lost, sum[k]);
-        lost[0] += lost[k];
-    }
-    return sum[0] - sum[0] == 0 ? sum[0] + lost[0] : sum[0];
-}
-
-ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
-                            int64_t ignore_index, ptrdiff_t *n_counted)
-{
-    ptrdiff_t counted = 0, known = 0;
-    for (ptrdiff_t i = 0; i < n; ++i) {
-        const int64_t label = labels[i];
-        counted += label != ignore_index;
-        known += label == ignore_index || (uint64_t)label < (uint64_t)n_classes;
-    }
-    *n_counted = counted;
-    for (ptrdiff_t i = 0; known < n && i < n; ++i)
-        if ((labels[i] < 0 || labels[i] >= n_classes) && labels[i] != ignore_index)
-            return i;
-    return -1;
 }

@@ -313,6 +313,20 @@ static void keep_figures(const call *c, const fl_walk *walk, size_t n_rows, int 
     free(sums);
 }
 
+/* The losses as a sum, which has no room for each, and without their gradient. */
+static void keep_sum_of_losses(const fl_walk *walk, int n_threads, uint64_t **bits)
+{
+    const ptrdiff_t n_sums = fl_loss_sums(walk);
+    fl_walk alone = *walk;
+    alone.rows.losses = NULL;
+    alone.rows.out.data = alone.rows.hess.data = NULL;
+    alone.sums = allocate(8 * (size_t)n_sums);
+    fl_walk_run(&alone, n_threads);
+    const double sum = fl_sum(alone.sums, n_sums);
+    keep_doubles(&sum, 1, bits);
+    free(alone.sums);
+}
+
 static void run_rows(const call *c, const fl_kernels *kernels, const array *arrays, int n_threads,
                      uint64_t **bits)
 {
@@ -349,6 +363,8 @@ static void run_rows(const call *c, const fl_kernels *kernels, const array *arra
         fl_walk_add(&walk, c->shape[d], arrays[X].stride[d],
                     arrays[OUT].first ? arrays[OUT].stride[d] : 0,
                     arrays[TARGETS].first ? arrays[TARGETS].stride[d] : 0);
+    if (rows->losses) /* before out, which may be x, is written */
+        keep_sum_of_losses(&walk, n_threads, bits);
     fl_walk_run(&walk, n_threads);
     if (rows->losses)
         keep_doubles(rows->losses, n_rows, bits);
