@@ -265,9 +265,8 @@ int fl_parallel(fl_task *task, void *context, ptrdiff_t n, ptrdiff_t step, int n
 typedef struct {
     fl_rows rows; /* strides along the class axis, and all else that is common to the rows */
     fl_kernel *kernel;
-    int op;          /* which kernel it is */
-    double *sums;    /* of the losses, fl_loss_sums of them, in place of rows.losses; or NULL */
-    ptrdiff_t first; /* the row that rows.losses and rows.figures begin with */
+    int op;       /* which kernel it is */
+    double *sums; /* of the losses, fl_loss_sums of them, in place of rows.losses; or NULL */
     int ndim;
     /* In bytes; those of out are hess's too. */
     ptrdiff_t shape[FL_MAX_DIMS], x_stride[FL_MAX_DIMS], out_stride[FL_MAX_DIMS];
@@ -284,8 +283,10 @@ ptrdiff_t fl_walk_rows(const fl_walk *walk);
 /* As many of the rows from `begin` on, in C order, as follow each other along the last dimension,
    and no more than `most`. */
 fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most);
-/* Rows [begin, end), by the thread that calls. */
-void fl_run_rows(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t end);
+/* Rows [begin, end), by the thread that calls. `losses` and `figures`, unless NULL, are those of
+   these rows, in place of the walk's. */
+void fl_run_rows(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t end, double *losses,
+                 double *figures);
 /* Returns 0 where it was interrupted; what is written then is of a part of the rows. */
 int fl_walk_run(const fl_walk *walk, int n_threads);
 

@@ -53,11 +53,11 @@ ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_clas
     return -1;
 }
 
-/* Rows that are wide have a sum each: to share them between threads, or to sweep them together
-   where they lie side by side, none may belong together. */
+/* Of wide rows each has a sum: there are few to have room for, all threads can share them, and the
+   kernel prefetches from each to the next. */
 static ptrdiff_t rows_of_sum(const fl_walk *walk)
 {
-    enum { LEAST = 128 };
+    enum { LEAST = 512 };
     const ptrdiff_t rows = fl_rows_of_group(walk);
     return rows < LEAST ? 1 : rows;
 }
@@ -70,15 +70,13 @@ ptrdiff_t fl_loss_sums(const fl_walk *walk)
 
 static void sum_groups(void *context, ptrdiff_t begin, ptrdiff_t end)
 {
-    fl_walk walk = *(const fl_walk *)context;
-    const ptrdiff_t n_rows = fl_walk_rows(&walk), group = rows_of_sum(&walk);
+    const fl_walk *walk = context;
+    const ptrdiff_t n_rows = fl_walk_rows(walk), group = rows_of_sum(walk);
     double losses[FL_GROUP];
-    walk.rows.losses = losses;
     for (ptrdiff_t i = begin; i < end; ++i) {
-        walk.first = i * group;
-        const ptrdiff_t left = n_rows - walk.first, n = left < group ? left : group;
-        fl_run_rows(&walk, walk.first, walk.first + n);
-        walk.sums[i] = fl_sum(losses, n);
+        const ptrdiff_t first = i * group, left = n_rows - first, n = left < group ? left : group;
+        fl_run_rows(walk, first, first + n, losses, NULL);
+        walk->sums[i] = fl_sum(losses, n);
     }
 }
 

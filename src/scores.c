@@ -68,13 +68,10 @@ static void run_group(const scoring *all, ptrdiff_t i)
     const ptrdiff_t n_rows = fl_walk_rows(all->walk), first = i * all->group, left = n_rows - first;
     const ptrdiff_t end = first + (left < all->group ? left : all->group);
     double figures[FL_GROUP * FL_FIGURES], *totals = all->totals + i * size_of_totals(all->n_bins);
-    fl_walk walk = *all->walk;
-    walk.first = first;
-    walk.rows.figures = figures;
-    fl_run_rows(&walk, first, end);
+    const double *weights = all->walk->rows.row_weight;
+    fl_run_rows(all->walk, first, end, NULL, figures);
     for (ptrdiff_t row = first; row < end; ++row)
-        add_row(all, figures + (row - first) * FL_FIGURES,
-                walk.rows.row_weight ? walk.rows.row_weight[row] : 1, totals);
+        add_row(all, figures + (row - first) * FL_FIGURES, weights ? weights[row] : 1, totals);
 }
 
 static void run_groups(void *context, ptrdiff_t begin, ptrdiff_t end)

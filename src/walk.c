@@ -87,31 +87,37 @@ fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most)
     if (rows.row_weight)
         rows.row_weight += begin;
     if (rows.losses)
-        rows.losses += begin - walk->first;
+        rows.losses += begin;
     if (rows.figures)
-        rows.figures += (begin - walk->first) * FL_FIGURES;
+        rows.figures += begin * FL_FIGURES;
     if (rows.indices)
         rows.indices += begin * rows.k;
     return rows;
 }
 
-void fl_run_rows(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t end)
+void fl_run_rows(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t end, double *losses,
+                 double *figures)
 {
-    if (fl_are_tall(walk))
-        begin = fl_run_tall(walk, begin, end);
     void *scratch = scratch_for(walk, end - begin);
-    while (begin < end) {
-        fl_rows rows = fl_rows_from(walk, begin, end - begin);
+    for (ptrdiff_t i = begin; i < end;) {
+        fl_rows rows = fl_rows_from(walk, i, end - i);
         rows.scratch = scratch;
+        if (losses)
+            rows.losses = losses + (i - begin);
+        if (figures)
+            rows.figures = figures + (i - begin) * FL_FIGURES;
         walk->kernel(&rows);
-        begin += rows.n_rows;
+        i += rows.n_rows;
     }
     free(scratch);
 }
 
 static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
 {
-    fl_run_rows(context, begin, end);
+    const fl_walk *walk = context;
+    if (fl_are_tall(walk))
+        begin = fl_run_tall(walk, begin, end);
+    fl_run_rows(walk, begin, end, NULL, NULL);
 }
 
 ptrdiff_t fl_rows_of_group(const fl_walk *walk)
