@@ -118,6 +118,13 @@ FL_INLINE fl_view NAME(rows_of_tile)(const fl_view *view, ptrdiff_t begin, const
     return rows;
 }
 
+/* Whether a whole QUAD of each of WIDTH rows of n classes, of `left` rows in hand, is theirs: where
+   there are no gaps between them, what is too much is of the rows that follow. */
+FL_INLINE int NAME(may_overlap)(ptrdiff_t n, ptrdiff_t row, ptrdiff_t left)
+{
+    return row == n && (left - WIDTH + 1) * n >= QUAD;
+}
+
 /* Brings the classes of rows [begin, begin + count) of an array into a tile, and of each row the
    largest, NaN left out, never -0, into max. The other rows become 0. */
 static void NAME(load_tile)(const fl_view *view, ptrdiff_t begin, int count, const NAME(tile) *tile,
@@ -140,7 +147,7 @@ static void NAME(load_tile)(const fl_view *view, ptrdiff_t begin, int count, con
             NAME(prefetch_rows)(from + far * row, row, c);
             const ptrdiff_t whole = n < QUAD ? n : QUAD, at = c + whole <= n ? c : n - whole;
             vec columns[QUAD];
-            if (whole == QUAD)
+            if (whole == QUAD || NAME(may_overlap)(n, row, count - h))
                 v_load_rows(from + at, row, QUAD, columns);
             else
                 v_load_rows(from + at, row, whole, columns);
@@ -194,7 +201,7 @@ FL_INLINE void NAME(store_tile)(const NAME(tile) *tile, const fl_view *view, ptr
                 const ptrdiff_t each = at + (j < whole ? j : 0);
                 columns[j] = map(context, v_load(from + each * PANEL), each, h);
             }
-            if (whole == QUAD)
+            if (whole == QUAD || NAME(may_overlap)(n, row, count - h))
                 v_store_rows(to + at, row, QUAD, columns);
             else
                 v_store_rows(to + at, row, whole, columns);

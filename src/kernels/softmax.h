@@ -317,21 +317,24 @@ static void NAME(logsumexp)(const fl_rows *rows)
         NAME(sweep_batch)(rows, i, count, &work, NULL, 0, &swept);
         if (NAME(only_sweeps)(rows))
             return;
-        double sum[BATCH];
-        for (int b = 0; b < count; b += FL_WIDTH_F64) {
-            row_state state = NAME(states)(&swept, b, &work.scaling);
-            const pair_f64 log = NAME(finish_log)(&state);
-            /* A huge row was finished relative to its largest logit. */
-            v_store(swept.max + b, v_add(v_load(swept.max + b), v_load(swept.offset + b)));
-            state = NAME(states)(&swept, b, &work.scaling);
-            v_store(sum + b, NAME(wide_add)(state.max, log).hi);
+        FL_ALIGNED real results[BATCH];
+        for (int h = 0; h < count; h += WIDTH) {
+            f64v sum[HALVES];
+            for (int k = 0; k < HALVES; ++k) {
+                const int b = h + k * FL_WIDTH_F64;
+                row_state state = NAME(states)(&swept, b, &work.scaling);
+                const pair_f64 log = NAME(finish_log)(&state);
+                /* A huge row was finished relative to its largest logit. */
+                const f64v max = v_add(v_load(swept.max + b), v_load(swept.offset + b));
+                v_store(swept.max + b, max);
+                state = NAME(states)(&swept, b, &work.scaling);
+                const f64v rest = v_load(swept.rest + b);
+                const f64v special = v_select(v_ne(rest, rest), v_set1((double)NAN), max);
+                const f64m is_finite = v_gt(v_set1((double)INFINITY), v_abs(special));
+                sum[k] = v_select(is_finite, NAME(wide_add)(state.max, log).hi, special);
+            }
+            v_store(results + h, NAME(rounded)(sum));
         }
-        real results[BATCH], *to = NAME(place)(&out, i, results);
-        for (int b = 0; b < count; ++b) {
-            const int special = NAME(is_special)(&swept, b);
-            const double infinite = isnan(swept.rest[b]) ? (double)NAN : swept.max[b];
-            to[b] = (real)(special ? infinite : sum[b]);
-        }
-        NAME(put)(to, &out, i, count);
+        NAME(store_classes)(results, &out, i, count);
     }
 }

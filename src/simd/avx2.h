@@ -192,10 +192,10 @@ FL_INLINE void f32_store_rows(float *p, ptrdiff_t stride, ptrdiff_t n, const f32
 {
     f32v a[4] = {c[0], c[1], c[2], c[3]};
     f32_transpose(a);
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 4; ++i)
         f32_store_quad(p + i * stride, n, _mm256_castps256_ps128(a[i]));
+    for (int i = 0; i < 4; ++i)
         f32_store_quad(p + (i + 4) * stride, n, _mm256_extractf128_ps(a[i], 1));
-    }
 }
 FL_INLINE void f64_load_rows(const double *p, ptrdiff_t stride, ptrdiff_t n, f64v *c)
 {
@@ -209,8 +209,8 @@ FL_INLINE void f64_load_rows(const double *p, ptrdiff_t stride, ptrdiff_t n, f64
 FL_INLINE void f64_store_rows(double *p, ptrdiff_t stride, ptrdiff_t n, const f64v *c)
 {
     const f64v a[2] = {_mm256_unpacklo_pd(c[0], c[1]), _mm256_unpackhi_pd(c[0], c[1])};
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 2; ++i)
         f64_store_quad(p + i * stride, n, _mm256_castpd256_pd128(a[i]));
+    for (int i = 0; i < 2; ++i)
         f64_store_quad(p + (i + 2) * stride, n, _mm256_extractf128_pd(a[i], 1));
-    }
 }

@@ -159,12 +159,14 @@ FL_INLINE void f32_store_rows(float *p, ptrdiff_t stride, ptrdiff_t n, const f32
 {
     f32v a[4] = {c[0], c[1], c[2], c[3]};
     f32_transpose(a);
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 4; ++i)
         f32_store_quad(p + i * stride, n, _mm512_castps512_ps128(a[i]));
+    for (int i = 0; i < 4; ++i)
         f32_store_quad(p + (i + 4) * stride, n, _mm512_extractf32x4_ps(a[i], 1));
+    for (int i = 0; i < 4; ++i)
         f32_store_quad(p + (i + 8) * stride, n, _mm512_extractf32x4_ps(a[i], 2));
+    for (int i = 0; i < 4; ++i)
         f32_store_quad(p + (i + 12) * stride, n, _mm512_extractf32x4_ps(a[i], 3));
-    }
 }
 FL_INLINE void f64_load_rows(const double *p, ptrdiff_t stride, ptrdiff_t n, f64v *c)
 {
@@ -183,10 +185,12 @@ FL_INLINE void f64_load_rows(const double *p, ptrdiff_t stride, ptrdiff_t n, f64
 FL_INLINE void f64_store_rows(double *p, ptrdiff_t stride, ptrdiff_t n, const f64v *c)
 {
     const f64v a[2] = {_mm512_unpacklo_pd(c[0], c[1]), _mm512_unpackhi_pd(c[0], c[1])};
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 2; ++i)
         f64_store_quad(p + i * stride, n, _mm512_castpd512_pd128(a[i]));
+    for (int i = 0; i < 2; ++i)
         f64_store_quad(p + (i + 2) * stride, n, _mm512_extractf64x2_pd(a[i], 1));
+    for (int i = 0; i < 2; ++i)
         f64_store_quad(p + (i + 4) * stride, n, _mm512_extractf64x2_pd(a[i], 2));
+    for (int i = 0; i < 2; ++i)
         f64_store_quad(p + (i + 6) * stride, n, _mm512_extractf64x2_pd(a[i], 3));
-    }
 }

@@ -29,7 +29,7 @@
  *   v_load_rows(p, stride, n, c)   of as many rows as a register has lanes, row i at
  *                              p + i * stride, the first n <= QUAD elements: lane i of c[j] is
  *                              element j; reads no more; the other columns are 0
- *   v_store_rows(p, stride, n, c)  the way back; writes no more
+ *   v_store_rows(p, stride, n, c)  the way back, a row after another; writes no more
  *
  * QUAD elements are 16 bytes.
  */
