@@ -28,7 +28,7 @@ static NAME(best) NAME(best_of)(const fl_row *x, ptrdiff_t from, ptrdiff_t to, r
         const ptrdiff_t length = to - j < BLOCK ? to - j : BLOCK;
         const real *block = NAME(take)(x, j, length, buffer);
         vec tops[BLOCK / FOLD_SPAN], sum = v_set1((real)0);
-        const real m = NAME(sweep_max)(block, length, tops, &sum);
+        const real m = NAME(sweep_max)(block, length, tops, &sum, NULL, 0, NULL);
         if (v_lanes(v_ne(sum, sum))) {
             const ptrdiff_t at = NAME(find_nan)(block, length);
             if (at < length)

@@ -37,7 +37,14 @@ FL_INLINE void store_half(void *p, f32v a, int format)
         v_store_bf16(p, a);
 }
 
-/* n contiguous numbers of half precision; what is no whole register goes through `rest`. */
+/* Whether the classes of a row are contiguous numbers of half precision. */
+FL_INLINE int is_half(const fl_row *row)
+{
+    return !row->axes && row->class == 2 && (row->format == FL_F16 || row->format == FL_BF16);
+}
+
+/* n contiguous numbers of half precision. What is no whole register at the end overlaps the one
+   before it or, if there is none, goes through `rest`. */
 FL_INLINE void load_halves(const char *from, ptrdiff_t n, float *to, int format)
 {
     char rest[2 * WIDTH] = {0};
@@ -46,19 +53,37 @@ FL_INLINE void load_halves(const char *from, ptrdiff_t n, float *to, int format)
         v_store(to + j, load_half(from + 2 * j, format));
     if (j == n)
         return;
+    if (n >= WIDTH) {
+        v_store(to + n - WIDTH, load_half(from + 2 * (n - WIDTH), format));
+        return;
+    }
     memcpy(rest, from + 2 * j, 2 * (size_t)(n - j));
     v_store_part(to + j, n - j, load_half(rest, format));
 }
 
-FL_INLINE void store_halves(const float *from, ptrdiff_t n, char *to, int format)
+/* What becomes of each on its way. */
+typedef f32v half_map(const void *context, f32v x);
+
+FL_INLINE f32v as_it_is(const void *context, f32v x)
+{
+    (void)context;
+    return x;
+}
+
+FL_INLINE void store_halves(const float *from, ptrdiff_t n, char *to, int format, half_map *map,
+                            const void *context)
 {
     char rest[2 * WIDTH];
     ptrdiff_t j = 0;
     for (; j + WIDTH <= n; j += WIDTH)
-        store_half(to + 2 * j, v_load(from + j), format);
+        store_half(to + 2 * j, map(context, v_load(from + j)), format);
     if (j == n)
         return;
-    store_half(rest, v_load_part(from + j, n - j, v_set1(0.0f)), format);
+    if (n >= WIDTH) {
+        store_half(to + 2 * (n - WIDTH), map(context, v_load(from + n - WIDTH)), format);
+        return;
+    }
+    store_half(rest, map(context, v_load_part(from + j, n - j, v_set1(0.0f))), format);
     memcpy(to + 2 * j, rest, 2 * (size_t)(n - j));
 }
 #endif
@@ -93,9 +118,9 @@ static void NAME(store)(const real *from, ptrdiff_t n, char *to, ptrdiff_t strid
     }
 #if FL_BITS == 32
     if (format == FL_F16 && stride == 2)
-        store_halves(from, n, to, FL_F16);
+        store_halves(from, n, to, FL_F16, as_it_is, NULL);
     else if (format == FL_BF16 && stride == 2)
-        store_halves(from, n, to, FL_BF16);
+        store_halves(from, n, to, FL_BF16, as_it_is, NULL);
     else
         fl_store_f32(from, n, to, stride, format);
 #else

@@ -89,8 +89,10 @@ FL_INLINE NAME(frame) NAME(frame_of)(vec n, const NAME(scaling) *s)
 
 /* The largest of n <= BLOCK numbers, NaN left out; -inf for none. Never -0. `tops` receives the
    same of each whole span, lane by lane. `sum`, unless NULL, grows by them all: it is NaN where
-   one of them is, or where +inf and -inf or sums beyond the range are. */
-FL_INLINE real NAME(sweep_max)(const real *x, ptrdiff_t n, vec *tops, vec *sum)
+   one of them is, or where +inf and -inf or sums beyond the range are. `halves`, unless NULL, are
+   the numbers in half precision, of that format, on their way to `to`, which is x. */
+FL_INLINE real NAME(sweep_max)(const real *x, ptrdiff_t n, vec *tops, vec *sum, const char *halves,
+                               int format, real *to)
 {
     const vec least = v_set1((real)-INFINITY), zero = v_set1((real)0);
     vec best = least, sums[GROUP];
@@ -103,7 +105,12 @@ FL_INLINE real NAME(sweep_max)(const real *x, ptrdiff_t n, vec *tops, vec *sum)
             m[k] = least;
         for (int q = 0; q < FOLD_SPAN / LANES; ++q)
             for (int k = 0; k < GROUP; ++k) {
-                const vec y = v_load(x + j + q * LANES + k * WIDTH);
+                const ptrdiff_t at = j + q * LANES + k * WIDTH;
+#if FL_BITS == 32
+                if (halves)
+                    v_store(to + at, load_half(halves + 2 * at, format));
+#endif
+                const vec y = v_load(x + at);
                 m[k] = v_max(y, m[k]);
                 if (sum)
                     sums[k] = v_add(sums[k], y);
@@ -113,6 +120,12 @@ FL_INLINE real NAME(sweep_max)(const real *x, ptrdiff_t n, vec *tops, vec *sum)
         tops[j / FOLD_SPAN] = m[0];
         best = v_max(m[0], best);
     }
+#if FL_BITS == 32
+    if (halves)
+        load_halves(halves + 2 * j, n - j, to + j, format);
+#else
+    (void)halves, (void)format, (void)to;
+#endif
     for (; j < n; j += WIDTH) {
         best = v_max(v_load_part(x + j, n - j, least), best);
         if (sum)
@@ -125,7 +138,26 @@ FL_INLINE real NAME(sweep_max)(const real *x, ptrdiff_t n, vec *tops, vec *sum)
 
 static real NAME(block_max)(const real *x, ptrdiff_t n, vec *tops)
 {
-    return NAME(sweep_max)(x, n, tops, NULL);
+    return NAME(sweep_max)(x, n, tops, NULL, NULL, 0, NULL);
+}
+
+/* Classes [j, j + n) of a row, as `take` has them, and what block_max makes of them. */
+static const real *NAME(take_max)(const fl_row *row, ptrdiff_t j, ptrdiff_t n, real *buffer,
+                                  vec *tops, real *max)
+{
+#if FL_BITS == 32
+    if (is_half(row)) {
+        const char *halves = row->data + 2 * j;
+        if (row->format == FL_F16)
+            *max = NAME(sweep_max)(buffer, n, tops, NULL, halves, FL_F16, buffer);
+        else
+            *max = NAME(sweep_max)(buffer, n, tops, NULL, halves, FL_BF16, buffer);
+        return buffer;
+    }
+#endif
+    const real *block = NAME(take)(row, j, n, buffer);
+    *max = NAME(block_max)(block, n, tops);
+    return block;
 }
 
 /* The first NaN among n numbers; n: there is none. */
@@ -576,10 +608,9 @@ static NAME(state)
     int huge = 0;
     for (ptrdiff_t j = share ? share->begin : 0; j < end; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *block = NAME(take)(x, j, length, buffer);
         NAME(state) part = empty;
         vec tops[BLOCK / FOLD_SPAN];
-        part.max = NAME(block_max)(block, length, tops);
+        const real *block = NAME(take_max)(x, j, length, buffer, tops, &part.max);
         if (huge)
             part.max = row.max;
         const int nothing = part.max == (real)-INFINITY;

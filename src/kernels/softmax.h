@@ -93,6 +93,21 @@ static void NAME(normalise_stored)(real *e, ptrdiff_t n, const NAME(normaliser) 
     FOR_EACH_REGISTER(e, e, n, v_set1((real)0), y = NAME(normalised)(x, &by));
 }
 
+#if FL_BITS == 32
+FL_INLINE f32v normalised_half(const void *by, f32v e) { return normalised_f32(e, by); }
+
+/* ... to half precision ... */
+static void normalise_to_halves(const float *e, ptrdiff_t n, const normaliser_f32 *by_, char *to,
+                                int format)
+{
+    const normaliser_f32 by = *by_;
+    if (format == FL_F16)
+        store_halves(e, n, to, FL_F16, normalised_half, &by);
+    else
+        store_halves(e, n, to, FL_BF16, normalised_half, &by);
+}
+#endif
+
 /* ... or computed again. */
 FL_INLINE void NAME(normalise)(const real *from, real *to, ptrdiff_t n, real max_,
                                const NAME(normaliser) *by_, const NAME(frame) *frame_, int scaled)
@@ -116,6 +131,11 @@ FL_INLINE vec NAME(map_normalised)(const void *context, vec x, ptrdiff_t c, int 
 /* What is to be made of the probabilities of classes [j, j + n) of a row, in place. */
 typedef void NAME(then)(void *context, real *p, ptrdiff_t j, ptrdiff_t n);
 
+static void NAME(leave)(void *context, real *p, ptrdiff_t j, ptrdiff_t n)
+{
+    (void)context, (void)p, (void)j, (void)n;
+}
+
 /* The second sweep of row b of a batch, to probabilities. `e`: its exponentials, if it has been
    one block; else the buffers, of BLOCK each, are used. */
 FL_INLINE void NAME(finish_row)(const fl_rows *rows, ptrdiff_t begin, int b, real *e,
@@ -125,6 +145,12 @@ FL_INLINE void NAME(finish_row)(const fl_rows *rows, ptrdiff_t begin, int b, rea
 {
     const ptrdiff_t n = rows->n_classes;
     const fl_row out = NAME(row_of)(&rows->out, begin + b);
+#if FL_BITS == 32
+    if (e && then == NAME(leave) &&is_half(&out)) {
+        normalise_to_halves(e, n, by, out.data, out.format);
+        return;
+    }
+#endif
     if (e) {
         NAME(normalise_stored)(e, n, by);
         then(context, e, 0, n);
@@ -147,11 +173,6 @@ FL_INLINE void NAME(finish_row)(const fl_rows *rows, ptrdiff_t begin, int b, rea
         then(context, to, j, length);
         NAME(put)(to, &out, j, length);
     }
-}
-
-static void NAME(leave)(void *context, real *p, ptrdiff_t j, ptrdiff_t n)
-{
-    (void)context, (void)p, (void)j, (void)n;
 }
 
 static void NAME(softmax)(const fl_rows *rows)
