@@ -146,7 +146,7 @@ FL_INLINE void NAME(finish_row)(const fl_rows *rows, ptrdiff_t begin, int b, rea
     const ptrdiff_t n = rows->n_classes;
     const fl_row out = NAME(row_of)(&rows->out, begin + b);
 #if FL_BITS == 32
-    if (e && then == NAME(leave) &&is_half(&out)) {
+    if (e && is_half(&out) && then == NAME(leave)) {
         normalise_to_halves(e, n, by, out.data, out.format);
         return;
     }
