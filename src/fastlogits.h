@@ -290,11 +290,6 @@ void fl_run_rows(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t end, double *lo
 /* Returns 0 where it was interrupted; what is written then is of a part of the rows. */
 int fl_walk_run(const fl_walk *walk, int n_threads);
 
-/* What is summed over rows is summed in groups of them, each by one thread, and then the groups:
-   the order depends on the shape alone. So many make a group, but the last. */
-enum { FL_GROUP = 1024, FL_GROUP_ELEMENTS = 1 << 18 };
-ptrdiff_t fl_rows_of_group(const fl_walk *walk);
-
 /* parts.c: of operations that take parts of a row. */
 
 /* Row i by several threads, in steps. */
@@ -345,7 +340,8 @@ enum { FL_SUM_SLOPE = FL_HITS, FL_SUM_CURVATURE = FL_TOP_HITS };
    last takes NaN. */
 enum { FL_BIN_COUNT, FL_BIN_WEIGHT, FL_BIN_CONFIDENCE, FL_BIN_HITS, FL_IN_BIN };
 
-/* How many groups there are, at least 1. */
+/* How many groups of rows are summed apart, at least 1: the order of a sum depends on the shape
+   alone. */
 ptrdiff_t fl_score_groups(const fl_walk *walk);
 
 /* `totals` has room for as many as there are groups, and those of all rows come first in it. The

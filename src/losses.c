@@ -53,13 +53,13 @@ ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_clas
     return -1;
 }
 
-/* Of wide rows each has a sum: there are few to have room for, all threads can share them, and the
-   kernel prefetches from each to the next. */
+/* The losses of narrow rows are summed in groups, each by one thread; of wider ones each is a sum:
+   there are few to have room for. So the order depends on the shape alone. */
+enum { NARROW = 32, GROUP = 512 };
+
 static ptrdiff_t rows_of_sum(const fl_walk *walk)
 {
-    enum { LEAST = 512 };
-    const ptrdiff_t rows = fl_rows_of_group(walk);
-    return rows < LEAST ? 1 : rows;
+    return walk->rows.n_classes <= NARROW ? GROUP : 1;
 }
 
 ptrdiff_t fl_loss_sums(const fl_walk *walk)
@@ -72,7 +72,7 @@ static void sum_groups(void *context, ptrdiff_t begin, ptrdiff_t end)
 {
     const fl_walk *walk = context;
     const ptrdiff_t n_rows = fl_walk_rows(walk), group = rows_of_sum(walk);
-    double losses[FL_GROUP];
+    double losses[GROUP];
     for (ptrdiff_t i = begin; i < end; ++i) {
         const ptrdiff_t first = i * group, left = n_rows - first, n = left < group ? left : group;
         fl_run_rows(walk, first, first + n, losses, NULL);
@@ -88,6 +88,6 @@ int fl_losses_run(const fl_walk *walk, int n_threads)
         each.sums = NULL;
         return fl_walk_run(&each, n_threads);
     }
-    const ptrdiff_t step = FL_STEP / FL_GROUP_ELEMENTS;
+    const ptrdiff_t step = FL_STEP / (GROUP * NARROW);
     return fl_parallel(sum_groups, (void *)(uintptr_t)walk, fl_loss_sums(walk), step, n_threads);
 }

@@ -4,6 +4,8 @@
  */
 #include "fastlogits.h"
 
+enum { GROUP = 1024, GROUP_ELEMENTS = 1 << 18 };
+
 typedef struct {
     const fl_walk *walk;
     ptrdiff_t group, k, n_bins;
@@ -12,10 +14,16 @@ typedef struct {
 
 static ptrdiff_t size_of_totals(ptrdiff_t n_bins) { return FL_TOTALS + FL_IN_BIN * n_bins; }
 
+static ptrdiff_t rows_of_group(const fl_walk *walk)
+{
+    const ptrdiff_t n = walk->rows.n_classes, rows = GROUP_ELEMENTS / (n > 0 ? n : 1);
+    return rows < 1 ? 1 : rows > GROUP ? GROUP : rows;
+}
+
 ptrdiff_t fl_score_groups(const fl_walk *walk)
 {
     const ptrdiff_t n = fl_walk_rows(walk);
-    return n > 0 ? (n - 1) / fl_rows_of_group(walk) + 1 : 1;
+    return n > 0 ? (n - 1) / rows_of_group(walk) + 1 : 1;
 }
 
 /* The bin whose edges, as they are rounded, a confidence lies between. */
@@ -67,7 +75,7 @@ static void run_group(const scoring *all, ptrdiff_t i)
 {
     const ptrdiff_t n_rows = fl_walk_rows(all->walk), first = i * all->group, left = n_rows - first;
     const ptrdiff_t end = first + (left < all->group ? left : all->group);
-    double figures[FL_GROUP * FL_FIGURES], *totals = all->totals + i * size_of_totals(all->n_bins);
+    double figures[GROUP * FL_FIGURES], *totals = all->totals + i * size_of_totals(all->n_bins);
     const double *weights = all->walk->rows.row_weight;
     fl_run_rows(all->walk, first, end, NULL, figures);
     for (ptrdiff_t row = first; row < end; ++row)
@@ -82,11 +90,11 @@ static void run_groups(void *context, ptrdiff_t begin, ptrdiff_t end)
 
 int fl_scores_run(const fl_walk *walk, ptrdiff_t k, ptrdiff_t n_bins, double *totals, int n_threads)
 {
-    scoring all = {walk, fl_rows_of_group(walk), k, n_bins, totals};
+    scoring all = {walk, rows_of_group(walk), k, n_bins, totals};
     const ptrdiff_t n_groups = fl_score_groups(walk), size = size_of_totals(n_bins);
     for (ptrdiff_t i = 0; i < n_groups * size; ++i)
         totals[i] = 0;
-    if (!fl_parallel(run_groups, &all, n_groups, FL_STEP / FL_GROUP_ELEMENTS, n_threads))
+    if (!fl_parallel(run_groups, &all, n_groups, FL_STEP / GROUP_ELEMENTS, n_threads))
         return 0;
     for (ptrdiff_t i = 1; i < n_groups; ++i)
         for (ptrdiff_t j = 0; j < size; ++j)

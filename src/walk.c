@@ -120,12 +120,6 @@ static void run_rows(void *context, ptrdiff_t begin, ptrdiff_t end)
     fl_run_rows(walk, begin, end, NULL, NULL);
 }
 
-ptrdiff_t fl_rows_of_group(const fl_walk *walk)
-{
-    const ptrdiff_t n = walk->rows.n_classes, rows = FL_GROUP_ELEMENTS / (n > 0 ? n : 1);
-    return rows < 1 ? 1 : rows > FL_GROUP ? FL_GROUP : rows;
-}
-
 /* Rows of a step, of FL_STEP elements: no fewer than kernels take together, where they do. */
 static ptrdiff_t rows_of_step(const fl_walk *walk)
 {
