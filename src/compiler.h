@@ -13,6 +13,10 @@
 /* A hint; harmless for any address. */
 #define FL_PREFETCH(p) __builtin_prefetch((const void *)(p))
 
+/* The same into the L2 cache alone, of which the CPU can wait for far more lines at a time than
+   into L1: 24 on Zen 4, whose 90 ns from memory are 17 GB/s. */
+#define FL_PREFETCH_FAR(p) __builtin_prefetch((const void *)(p), 0, 2)
+
 /* Before a loop of at most eight rounds: what it indexes can then stay in registers. */
 #define FL_UNROLL _Pragma("GCC unroll 8")
 

@@ -260,18 +260,18 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
     swept->in_tile = NAME(sweep_in_tile)(rows, begin, count, work, swept);
     if (swept->in_tile)
         return;
-    /* Twice as far where there is nothing but the logits, which leaves more room in the caches. */
-    const int alone = !work->out && !rows->targets.data;
-    const ptrdiff_t far = AHEAD * (1 + alone) / (rows->n_classes + 1) + 1;
+    const ptrdiff_t soon = AHEAD / (rows->n_classes + 1) + 1;
+    const ptrdiff_t later = FAR / ((ptrdiff_t)sizeof(real) * rows->n_classes + 1) + 1;
     NAME(clear_last)(swept, count);
     for (int b = 0; b < count; ++b) {
-        const ptrdiff_t i = begin + b, next = i + far < rows->n_rows ? i + far : i;
+        const ptrdiff_t i = begin + b, next = i + soon < rows->n_rows ? i + soon : i;
+        const ptrdiff_t far = next + later < rows->n_rows ? later : 0;
         const fl_row row = NAME(row_of)(&rows->x, i);
-        NAME(ahead) ahead = {.x = NAME(row_ahead)(&rows->x, next)};
+        NAME(ahead) ahead = {.x = NAME(row_soon)(&rows->x, next, far)};
         if (work->out)
-            ahead.out = NAME(row_ahead)(work->out, next);
+            ahead.out = NAME(row_soon)(work->out, next, far);
         if (rows->targets.data)
-            ahead.targets = NAME(row_ahead)(&rows->targets, next);
+            ahead.targets = NAME(row_soon)(&rows->targets, next, far);
         NAME(state) state = {.max = (real)-INFINITY};
         NAME(scaling) scaling = work->scaling;
         const ptrdiff_t label = NAME(label_of)(rows, i);

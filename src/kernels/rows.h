@@ -280,37 +280,58 @@ FL_INLINE NAME(pair) NAME(keep)(mask m, NAME(pair) a)
     return (NAME(pair)){v_keep(m, a.hi), v_keep(m, a.lo)};
 }
 
-/* How many classes ahead memory is prefetched, at least: 4 KiB. Less leaves waits for it, more
-   displaces what is in use. */
-#define AHEAD (4096 / (ptrdiff_t)sizeof(real))
+/*
+ * Memory is prefetched twice: FAR bytes before its turn into the L2 cache, and so many classes
+ * before it, at least, from there into L1. Less of either leaves waits for it, more displaces what
+ * is in use.
+ */
+#define FAR 16384
+#define AHEAD (2048 / (ptrdiff_t)sizeof(real))
 
-/* Rows that will be read and written soon, of as many classes as those in hand; their data may be
-   NULL. Passed by its address: a copy would read what has just been written, with wider loads, and
-   so wait for all stores before it. */
+/* A row that will be read or written soon, of as many classes as the one in hand, and how many
+   bytes after it the row lies that will be next; without data: none. */
 typedef struct {
-    fl_row x, out, targets;
+    const char *data;
+    ptrdiff_t class, far;
+} NAME(soon);
+
+/* Passed by its address: a copy would read what has just been written, with wider loads, and so
+   wait for all stores before it. */
+typedef struct {
+    NAME(soon) x, out, targets;
 } NAME(ahead);
 
-/* A row to prefetch: where its classes follow each other closely. */
-FL_INLINE fl_row NAME(row_ahead)(const fl_view *view, ptrdiff_t i)
+/* Row i of an array and the one `far` rows after it, where classes follow each other closely. */
+FL_INLINE NAME(soon) NAME(row_soon)(const fl_view *view, ptrdiff_t i, ptrdiff_t far)
 {
-    fl_row row = NAME(row_of)(view, i);
-    if (view->class <= 0 || view->class > 8)
-        row.data = NULL;
-    return row;
+    const fl_row row = NAME(row_of)(view, i);
+    const int close = view->class > 0 && view->class <= 8;
+    return (NAME(soon)){close ? row.data : NULL, view->class, far * view->row};
 }
 
-FL_INLINE void NAME(prefetch_span)(const NAME(ahead) *ahead, ptrdiff_t j)
+/* What follows of a row from class j on. */
+FL_INLINE NAME(soon) NAME(rest_soon)(const fl_row *row, ptrdiff_t j)
 {
-    const fl_row *const each[] = {&ahead->x, &ahead->out, &ahead->targets};
-    /* One instruction for all lines of an array: the CPU, which looks at the steps of each
-       instruction on its own, then goes on by itself to those behind the last span. */
-    for (int k = 0; k < 3; ++k)
-        if (each[k]->data) {
-            const ptrdiff_t end = (j + FOLD_SPAN) * each[k]->class;
-            FL_ROLLED for (ptrdiff_t at = j * each[k]->class; at < end; at += 64)
-                FL_PREFETCH(each[k]->data + at);
+    return (NAME(soon)){row->data + j * row->class, row->class, FAR};
+}
+
+/* Classes [j, end). One instruction for all lines: the CPU looks at the steps of each instruction
+   on its own. */
+FL_INLINE void NAME(prefetch_classes)(const NAME(soon) *row, ptrdiff_t j, ptrdiff_t end)
+{
+    const char *from = row->data + j * row->class, *to = row->data + end * row->class;
+    if (row->data)
+        FL_ROLLED for (const char *p = from; p < to; p += 64)
+        {
+            FL_PREFETCH(p);
+            FL_PREFETCH_FAR(p + row->far);
         }
+}
+
+FL_INLINE void NAME(prefetch_span)(const NAME(ahead) *ahead, ptrdiff_t j, ptrdiff_t end)
+{
+    NAME(prefetch_classes)(&ahead->x, j, end);
+    NAME(prefetch_classes)(&ahead->out, j, end);
 }
 
 /* One whole span: its exponentials into e, where `store`, and into the sum, where `all`; else
@@ -319,9 +340,11 @@ FL_INLINE int NAME(sum_span)(const real *x, const NAME(frame) *frame, vec max, N
                              real *e, int all, int store, int scaled)
 {
     int equal = 0;
-    for (int k = 0; k < GROUP; ++k) {
+    FL_UNROLL for (int k = 0; k < GROUP; ++k)
+    {
         NAME(pair) y[4];
-        for (int q = 0; q < 4; ++q) {
+        FL_UNROLL for (int q = 0; q < 4; ++q)
+        {
             const int at = q * LANES + k * WIDTH;
             const vec logit = v_load(x + at);
             y[q] = NAME(exp)(logit, frame, scaled);
@@ -362,19 +385,20 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const vec *tops,
     }
     for (ptrdiff_t i = 0; i < n_plain; ++i) {
         const ptrdiff_t at = plain[i];
-        NAME(prefetch_span)(ahead, at);
+        NAME(prefetch_span)(ahead, at, at + FOLD_SPAN);
         NAME(fold_sum) span = NAME(fold_nothing)();
         NAME(sum_span)(x + at, &frame, max, &span, store ? e + at : NULL, 1, store, scaled);
         spans[at / FOLD_SPAN] = span;
     }
     for (ptrdiff_t i = 0; i < n_with_max; ++i) {
         const ptrdiff_t at = with_max[i];
-        NAME(prefetch_span)(ahead, at);
+        NAME(prefetch_span)(ahead, at, at + FOLD_SPAN);
         NAME(fold_sum) span = NAME(fold_nothing)();
         equal +=
             NAME(sum_span)(x + at, &frame, max, &span, store ? e + at : NULL, 0, store, scaled);
         spans[at / FOLD_SPAN] = span;
     }
+    NAME(prefetch_span)(ahead, j, n);
     for (int k = 0; k < GROUP && j + k * WIDTH < n; ++k) {
         NAME(pair) y[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
         for (int q = 0; q < 4 && j + q * LANES + k * WIDTH < n; ++q) {
@@ -439,15 +463,17 @@ FL_INLINE vec NAME(dot_term)(vec a, vec x, vec max, vec before, int masked)
     return v_fma(a, difference, before);
 }
 
-/* Sums of a (max - x) and of a. `masked`: a coefficient of 0 makes 0 of an infinite difference. */
+/* Sums of a (max - x) and of a. `masked`: a coefficient of 0 makes 0 of an infinite difference.
+   `ahead`: soft targets that will be read soon. */
 FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, NAME(state) *part,
-                              int masked)
+                              const NAME(soon) *ahead, int masked)
 {
     const vec zero = v_set1((real)0);
     const vec max = v_set1(part->max > (real)-INFINITY ? part->max : (real)0);
     NAME(fold_sum) dot = NAME(fold_nothing)(), mass = dot;
     ptrdiff_t j = 0;
     for (; j + 2 * FOLD_SPAN <= n; j += 2 * FOLD_SPAN) {
+        NAME(prefetch_classes)(ahead, j, j + 2 * FOLD_SPAN);
         NAME(fold_sum) dot_span = NAME(fold_nothing)(), mass_span = dot_span;
         for (int k = 0; k < GROUP; ++k) {
             NAME(pair) d[4], m[4];
@@ -465,6 +491,7 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, NAME(st
         NAME(fold_span)(&dot, &dot_span);
         NAME(fold_span)(&mass, &mass_span);
     }
+    NAME(prefetch_classes)(ahead, j, n);
     NAME(fold_sum) dot_rest = NAME(fold_nothing)(), mass_rest = dot_rest;
     for (int k = 0; k < GROUP && j + k * WIDTH < n; ++k) {
         NAME(pair) d[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
@@ -487,11 +514,12 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, NAME(st
 
 /* The dots of n <= BLOCK contiguous logits, of which part->max is the largest. A coefficient
    of 0 makes 0 of a logit of -inf too: in what comes out NaN, that is looked after. */
-static void NAME(dot_block)(const real *x, ptrdiff_t n, const real *a, NAME(state) *part)
+static void NAME(dot_block)(const real *x, ptrdiff_t n, const real *a, NAME(state) *part,
+                            const NAME(soon) *ahead)
 {
-    NAME(dot_pass)(x, n, a, part, 0);
+    NAME(dot_pass)(x, n, a, part, ahead, 0);
     if (isnan(part->dots.dot))
-        NAME(dot_pass)(x, n, a, part, 1);
+        NAME(dot_pass)(x, n, a, part, ahead, 1);
 }
 
 /* A row for each lane, of largest logits less the offset. */
@@ -604,7 +632,7 @@ static NAME(state)
     const NAME(state) empty = {.max = (real)-INFINITY};
     const ptrdiff_t end = share ? share->end : n;
     NAME(state) row = empty;
-    NAME(ahead) later = {.x.data = NULL}; /* what follows of the row */
+    NAME(ahead) later = {.out.data = NULL}; /* what follows of the row */
     int huge = 0;
     for (ptrdiff_t j = share ? share->begin : 0; j < end; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
@@ -624,9 +652,15 @@ static NAME(state)
             row.rest = NAME(find_nan_in_row)(x, n) < n ? (double)NAN : 0;
             return row;
         }
+        const int last = j + length == n;
+        if (!last && next->x.data)
+            later.x = NAME(rest_soon)(x, j + length);
+        if (!last && next->targets.data)
+            later.targets = NAME(rest_soon)(&target->soft, j + length);
+        const NAME(ahead) *ahead = last ? next : &later;
         if (target) {
             const real *a = NAME(coefficients)(target, j, length, coefficients);
-            NAME(dot_block)(block, length, a, &part);
+            NAME(dot_block)(block, length, a, &part, &ahead->targets);
         }
         if (nothing) {
             if (NAME(find_nan)(block, length) < length)
@@ -651,12 +685,7 @@ static NAME(state)
             if (huge)
                 row.n = part.n;
             const NAME(frame) frame = NAME(frame_of)(v_set1(part.n), scaling);
-            if (j + length < n && next->x.data) {
-                later.x.data = x->data + (j + length) * x->class;
-                later.x.class = x->class;
-            }
-            NAME(sum_block_as)(block, length, tops, &frame, &part, j + length < n ? &later : next,
-                               e, scaling->scaled);
+            NAME(sum_block_as)(block, length, tops, &frame, &part, ahead, e, scaling->scaled);
         }
         if (share)
             ((NAME(state) *)share->states)[j / BLOCK] = part;
