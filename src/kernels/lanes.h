@@ -30,13 +30,29 @@ FL_INLINE int NAME(tile_width)(ptrdiff_t n, ptrdiff_t size)
 #define QUAD (16 / (int)sizeof(real))
 #define ABS(stride) ((stride) < 0 ? -(stride) : (stride))
 
-/* Prefetches a cache line's worth of classes, from c on, of WIDTH rows. */
-FL_INLINE void NAME(prefetch_rows)(const real *x, ptrdiff_t row, ptrdiff_t c)
+/* When classes [c, c + QUAD) of WIDTH rows of n have their turn: prefetches those of WIDTH rows
+   that come soon and, unless their arithmetic leaves the hardware time enough, of what comes FAR
+   bytes later. */
+FL_INLINE void NAME(prefetch_rows)(const real *x, ptrdiff_t n, ptrdiff_t row, ptrdiff_t c)
 {
     enum { LINE = 64 / (int)sizeof(real) };
+    if (row == n && n >= QUAD) { /* without gaps: as much of the memory of all */
+        FL_UNROLL for (int i = 0; i < QUAD * WIDTH; i += LINE)
+        {
+            if (i >= (n - c) * WIDTH)
+                break;
+            FL_PREFETCH(x + c * WIDTH + i);
+            FL_PREFETCH_FAR(x + c * WIDTH + i + FAR / (int)sizeof(real));
+        }
+        return;
+    }
     const ptrdiff_t step = row > 0 && row < LINE ? LINE / row : 1;
-    for (ptrdiff_t i = 0; c % LINE == 0 && i < WIDTH; i += step)
+    const ptrdiff_t far = n >= QUAD && row > 0 ? FAR / ((ptrdiff_t)sizeof(real) * row) * row : 0;
+    for (ptrdiff_t i = 0; c % LINE == 0 && i < WIDTH; i += step) {
         FL_PREFETCH(x + i * row + c);
+        if (far)
+            FL_PREFETCH_FAR(x + i * row + c + far);
+    }
 }
 
 /* Rows ahead: a tile at least, and AHEAD. */
@@ -144,7 +160,7 @@ static void NAME(load_tile)(const fl_view *view, ptrdiff_t begin, int count, con
         real *to = NAME(panel)(tile, h);
         vec largest = least;
         for (ptrdiff_t c = 0; c < n; c += QUAD) {
-            NAME(prefetch_rows)(from + far * row, row, c);
+            NAME(prefetch_rows)(from + far * row, n, row, c);
             const ptrdiff_t whole = n < QUAD ? n : QUAD, at = c + whole <= n ? c : n - whole;
             vec columns[QUAD];
             if (whole == QUAD || NAME(may_overlap)(n, row, count - h))
@@ -194,7 +210,7 @@ FL_INLINE void NAME(store_tile)(const NAME(tile) *tile, const fl_view *view, ptr
         const real *from = NAME(panel)(tile, h);
         real *to = out + h * row;
         for (ptrdiff_t c = 0; c < n; c += QUAD) {
-            NAME(prefetch_rows)(to + far * row, row, c);
+            NAME(prefetch_rows)(to + far * row, n, row, c);
             const ptrdiff_t whole = n < QUAD ? n : QUAD, at = c + whole <= n ? c : n - whole;
             vec columns[QUAD];
             for (int j = 0; j < QUAD; ++j) {
