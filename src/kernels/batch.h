@@ -129,6 +129,10 @@ static const real *NAME(labels_of)(const fl_rows *rows, ptrdiff_t begin, int wid
     return labels->number + (begin - labels->begin);
 }
 
+/* Rows of up to so many blocks, 2 MiB, keep their exponentials for the second sweep. Longer ones
+   would bring them from memory, which costs more than to compute them again. */
+#define KEPT_BLOCKS 128
+
 /* What the sweeps of a call work with. */
 typedef struct {
     NAME(scaling) scaling;
@@ -139,9 +143,10 @@ typedef struct {
     NAME(tile) soft; /* another, of the soft targets or a copy of the logits, or without data */
     real *spread;    /* NULL, or for the exponentials of a batch of rows of at most BLOCK classes
                         that are not contiguous in the output */
-    NAME(labels) *labels; /* of losses of labels only */
-    const fl_view *out;   /* to be prefetched, or NULL */
-    int keep;             /* whether a tile keeps exponentials in place of logits */
+    NAME(labels) *labels;                  /* of losses of labels only */
+    NAME(block_frame) frames[KEPT_BLOCKS]; /* of the exponentials of a batch of rows */
+    const fl_view *out;                    /* to be prefetched, or NULL */
+    int keep; /* whether a tile keeps exponentials in place of logits */
 } NAME(work);
 
 /* From row to row of exponentials that lie in a buffer: each begins with a cache line. */
@@ -172,14 +177,21 @@ FL_INLINE NAME(work) NAME(work_of)(const fl_rows *rows, double temperature, ptrd
     };
 }
 
+FL_INLINE ptrdiff_t NAME(blocks_of)(ptrdiff_t n_classes)
+{
+    return n_classes / BLOCK + (n_classes % BLOCK > 0);
+}
+
 /* Where the exponentials of the rows from `begin` on go, and how far it is from row to row: to
-   where the results will be or, if that is not dense, to `spread`; NULL: they do not fit. */
+   where the results will be or, if that is not dense, to `spread`; NULL: they do not fit, or would
+   take the place of logits that may have to be swept again. */
 FL_INLINE real *NAME(place_of_batch)(const fl_rows *rows, ptrdiff_t begin, real *spread,
                                      ptrdiff_t *e_row)
 {
     const int dense = NAME(has_dense)(&rows->out);
     *e_row = dense ? rows->out.row / (ptrdiff_t)sizeof(real) : NAME(spread_row)(rows->n_classes);
-    if (rows->n_classes > BLOCK)
+    const int fit = dense && !rows->part && rows->out.data != rows->x.data;
+    if (NAME(blocks_of)(rows->n_classes) > (fit ? KEPT_BLOCKS : 1))
         return NULL;
     return dense ? (real *)((char *)rows->out.data + begin * rows->out.row) : spread;
 }
@@ -250,11 +262,11 @@ FL_INLINE void NAME(clear_last)(NAME(swept) *swept, int count)
 
 /*
  * The first sweep of rows [begin, begin + count) of a call. `e`: NULL, or the place for the
- * exponentials of the first row, which has at most BLOCK classes, with e_row from row to row; of
- * rows in a tile they stay there. What a loss ignores is not looked at.
+ * exponentials of the first row, with e_row from row to row; of rows in a tile they stay there.
+ * What a loss ignores is not looked at.
  */
-static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
-                              const NAME(work) *work, real *e, ptrdiff_t e_row, NAME(swept) *swept)
+static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count, NAME(work) *work,
+                              real *e, ptrdiff_t e_row, NAME(swept) *swept)
 {
     swept->ignored = 0;
     swept->in_tile = NAME(sweep_in_tile)(rows, begin, count, work, swept);
@@ -268,8 +280,10 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
         const ptrdiff_t far = next + later < rows->n_rows ? later : 0;
         const fl_row row = NAME(row_of)(&rows->x, i);
         NAME(ahead) ahead = {.x = NAME(row_soon)(&rows->x, next, far)};
-        if (work->out)
+        if (work->out) {
             ahead.out = NAME(row_soon)(work->out, next, far);
+            ahead.own = NAME(row_of)(work->out, i);
+        }
         if (rows->targets.data)
             ahead.targets = NAME(row_soon)(&rows->targets, next, far);
         NAME(state) state = {.max = (real)-INFINITY};
@@ -290,7 +304,8 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
         } else if (!ignored) {
             NAME(target) target;
             state = NAME(sweep)(&row, rows->n_classes, &scaling, NAME(target_of)(rows, i, &target),
-                                rows->part, work->buffer, e ? e + b * e_row : NULL, &ahead);
+                                rows->part, work->buffer, e ? e + b * e_row : NULL,
+                                work->frames + b * NAME(blocks_of)(rows->n_classes), &ahead);
         }
         swept->max[b] = (double)(state.max - scaling.offset);
         swept->equal[b] = state.equal;

@@ -275,8 +275,8 @@ static void NAME(cross_entropy)(const fl_rows *rows)
             NAME(target) target;
             NAME(gradient) by = {&gradients, b, NAME(target_of)(rows, i, &target), hess};
             const NAME(normaliser) normaliser = NAME(normaliser_of_row)(&gradients.normalisers, b);
-            NAME(finish_row)(rows, begin, b, e ? e + b * e_row : NULL, &swept, &work.scaling,
-                             &normaliser, NAME(to_gradient), &by, buffer, spread);
+            NAME(finish_row)(rows, begin, b, e ? e + b * e_row : NULL, &swept, &work, &normaliser,
+                             NAME(to_gradient), &by);
             const ptrdiff_t label = NAME(label_of)(rows, i);
             if (label >= NAME(first_class)(rows) && label < NAME(end_class)(rows))
                 NAME(set)(&out, label, gradients.at_label[b]);

@@ -282,8 +282,9 @@ FL_INLINE NAME(pair) NAME(keep)(mask m, NAME(pair) a)
 
 /*
  * Memory is prefetched twice: FAR bytes before its turn into the L2 cache, and so many classes
- * before it, at least, from there into L1. Less of either leaves waits for it, more displaces what
- * is in use.
+ * before it, at least, from there into L1; the next block of a long row, for which L1 has no room
+ * beside the one in hand, into L2 both times. Less of either leaves waits for it, more displaces
+ * what is in use.
  */
 #define FAR 16384
 #define AHEAD (2048 / (ptrdiff_t)sizeof(real))
@@ -293,12 +294,14 @@ FL_INLINE NAME(pair) NAME(keep)(mask m, NAME(pair) a)
 typedef struct {
     const char *data;
     ptrdiff_t class, far;
+    int next; /* whether it is a row, not the rest of one */
 } NAME(soon);
 
 /* Passed by its address: a copy would read what has just been written, with wider loads, and so
    wait for all stores before it. */
 typedef struct {
     NAME(soon) x, out, targets;
+    fl_row own; /* where the row in hand will be written */
 } NAME(ahead);
 
 /* Row i of an array and the one `far` rows after it, where classes follow each other closely. */
@@ -306,13 +309,13 @@ FL_INLINE NAME(soon) NAME(row_soon)(const fl_view *view, ptrdiff_t i, ptrdiff_t 
 {
     const fl_row row = NAME(row_of)(view, i);
     const int close = view->class > 0 && view->class <= 8;
-    return (NAME(soon)){close ? row.data : NULL, view->class, far * view->row};
+    return (NAME(soon)){close ? row.data : NULL, view->class, far * view->row, 1};
 }
 
 /* What follows of a row from class j on. */
 FL_INLINE NAME(soon) NAME(rest_soon)(const fl_row *row, ptrdiff_t j)
 {
-    return (NAME(soon)){row->data + j * row->class, row->class, FAR};
+    return (NAME(soon)){row->data + j * row->class, row->class, FAR, 0};
 }
 
 /* Classes [j, end). One instruction for all lines: the CPU looks at the steps of each instruction
@@ -323,7 +326,10 @@ FL_INLINE void NAME(prefetch_classes)(const NAME(soon) *row, ptrdiff_t j, ptrdif
     if (row->data)
         FL_ROLLED for (const char *p = from; p < to; p += 64)
         {
-            FL_PREFETCH(p);
+            if (row->next)
+                FL_PREFETCH(p);
+            else
+                FL_PREFETCH_FAR(p);
             FL_PREFETCH_FAR(p + row->far);
         }
 }
@@ -615,18 +621,24 @@ static NAME(state)
 
 _Static_assert(sizeof(NAME(state)) <= FL_STATE && BLOCK >= FL_LEAST_BLOCK, "room for the states");
 
+/* What the exponentials of a block are in: its own frame, with E_OF_MAX for its own max. */
+typedef struct {
+    real n, max; /* max is -inf: all of them would be 0, and are not there */
+} NAME(block_frame);
+
 /*
- * Sweeps a row into its state. `e` is NULL, or the place for the exponentials of a row of at
- * most BLOCK classes, in the row's final frame. `target` is NULL, or that of the row's loss.
- * `share` is NULL or what is to be swept of the row, by this and other threads.
+ * Sweeps a row into its state. `e` is NULL, or the place for its exponentials, which must not be
+ * that of a row of several blocks; then `frames` receives what those of each block are in.
+ * `target` is NULL, or that of the row's loss. `share` is NULL or what is to be swept of the row,
+ * by this and other threads.
  *
  * A row is huge if any of its blocks has a largest logit so far out that rint(x log2 e) or
  * the frame would lose bits. Its largest logit m is then found first; either m is not far
  * out, and is taken for all blocks, or x - m is exact for every x near enough to m to matter.
  */
-static NAME(state)
-    NAME(sweep)(const fl_row *x, ptrdiff_t n, NAME(scaling) *scaling, const NAME(target) *target,
-                const fl_part *share, real *buffer, real *e, const NAME(ahead) *next)
+static NAME(state) NAME(sweep)(const fl_row *x, ptrdiff_t n, NAME(scaling) *scaling,
+                               const NAME(target) *target, const fl_part *share, real *buffer,
+                               real *e, NAME(block_frame) *frames, const NAME(ahead) *next)
 {
     FL_ALIGNED real coefficients[BLOCK];
     const NAME(state) empty = {.max = (real)-INFINITY};
@@ -657,6 +669,10 @@ static NAME(state)
             later.x = NAME(rest_soon)(x, j + length);
         if (!last && next->targets.data)
             later.targets = NAME(rest_soon)(&target->soft, j + length);
+        if (!last && next->out.data)
+            later.out = NAME(rest_soon)(&next->own, j + length);
+        if (e)
+            frames[j / BLOCK].max = (real)-INFINITY;
         const NAME(ahead) *ahead = last ? next : &later;
         if (target) {
             const real *a = NAME(coefficients)(target, j, length, coefficients);
@@ -685,7 +701,10 @@ static NAME(state)
             if (huge)
                 row.n = part.n;
             const NAME(frame) frame = NAME(frame_of)(v_set1(part.n), scaling);
-            NAME(sum_block_as)(block, length, tops, &frame, &part, ahead, e, scaling->scaled);
+            if (e)
+                frames[j / BLOCK] = (NAME(block_frame)){part.n, part.max};
+            NAME(sum_block_as)(block, length, tops, &frame, &part, ahead, e ? e + j : NULL,
+                               scaling->scaled);
         }
         if (share)
             ((NAME(state) *)share->states)[j / BLOCK] = part;

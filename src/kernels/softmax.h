@@ -136,36 +136,73 @@ static void NAME(leave)(void *context, real *p, ptrdiff_t j, ptrdiff_t n)
     (void)context, (void)p, (void)j, (void)n;
 }
 
-/* The second sweep of row b of a batch, to probabilities. `e`: its exponentials, if it has been
-   one block; else the buffers, of BLOCK each, are used. */
+/* A block of exponentials in a frame of its own, of a row whose frame is that of exponent n, where
+   the results will be. Returns 0 where its probabilities are so small that the factors to make
+   them with might be subnormal. */
+static int NAME(normalise_block)(real *e, ptrdiff_t length, const NAME(block_frame) *frame,
+                                 real max, real n, const NAME(scaling) *scaling,
+                                 const NAME(normaliser) *of_row)
+{
+    enum { MOST = FL_BITS == 32 ? 40 : 500 }; /* as inverse_lo may be 2^-80 */
+    const real down = n - frame->n;
+    if (frame->max == (real)-INFINITY)
+        memset(e, 0, (size_t)length * sizeof *e);
+    else if (!(down <= MOST))
+        return 0;
+    else {
+        const vec scale = v_set1((real)ldexp(1, -(int)down)), marked = v_set1(E_OF_MAX);
+        const NAME(normaliser) by = {
+            .inverse = v_mul(of_row->inverse, scale),
+            .inverse_lo = v_mul(of_row->inverse_lo, scale),
+            .largest = of_row->largest,
+        };
+        if (frame->max == max) {
+            NAME(normalise_stored)(e, length, &by);
+            return 1;
+        }
+        const NAME(frame) own = NAME(frame_of)(v_set1(frame->n), scaling);
+        const vec of_max = NAME(exp)(v_set1(frame->max), &own, 1).hi;
+        FOR_EACH_REGISTER(e, e, length, v_set1((real)0),
+                          y = NAME(normalised)(v_select(v_eq(x, marked), of_max, x), &by));
+    }
+    return 1;
+}
+
+/* The second sweep of row b of a batch, to probabilities. `e`: its exponentials, or NULL where
+   they are to be computed again. */
 FL_INLINE void NAME(finish_row)(const fl_rows *rows, ptrdiff_t begin, int b, real *e,
-                                const NAME(swept) *swept, const NAME(scaling) *common,
-                                const NAME(normaliser) *by, NAME(then) *then, void *context,
-                                real *in_buffer, real *out_buffer)
+                                const NAME(swept) *swept, const NAME(work) *work,
+                                const NAME(normaliser) *by, NAME(then) *then, void *context)
 {
     const ptrdiff_t n = rows->n_classes;
     const fl_row out = NAME(row_of)(&rows->out, begin + b);
 #if FL_BITS == 32
-    if (e && is_half(&out) && then == NAME(leave)) {
+    if (e && is_half(&out) && n <= BLOCK && then == NAME(leave)) {
         normalise_to_halves(e, n, by, out.data, out.format);
         return;
     }
 #endif
-    if (e) {
+    if (e && n <= BLOCK) {
         NAME(normalise_stored)(e, n, by);
         then(context, e, 0, n);
         NAME(put)(e, &out, 0, n);
         return;
     }
     const fl_row x = NAME(row_of)(&rows->x, begin + b);
-    const NAME(scaling) scaling = NAME(scaling_of_row)(swept, b, common);
+    const NAME(block_frame) *frames = work->frames + b * NAME(blocks_of)(n);
+    const NAME(scaling) scaling = NAME(scaling_of_row)(swept, b, &work->scaling);
     const NAME(frame) frame = NAME(frame_of)(v_set1((real)swept->n[b]), &scaling);
     const real max = (real)(swept->max[b] + swept->offset[b]);
     const ptrdiff_t end = NAME(end_class)(rows);
     for (ptrdiff_t j = NAME(first_class)(rows); j < end; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        const real *from = NAME(take)(&x, j, length, in_buffer);
-        real *to = NAME(place)(&out, j, out_buffer);
+        real *to = NAME(place)(&out, j, work->dense);
+        if (e && NAME(normalise_block)(to, length, frames + j / BLOCK, max, (real)swept->n[b],
+                                       &scaling, by)) {
+            then(context, to, j, length);
+            continue;
+        }
+        const real *from = NAME(take)(&x, j, length, work->buffer);
         if (scaling.scaled)
             NAME(normalise)(from, to, length, max, by, &frame, 1);
         else
@@ -215,8 +252,8 @@ static void NAME(softmax)(const fl_rows *rows)
                 continue;
             }
             const NAME(normaliser) by = NAME(normaliser_of_row)(&normalisers, b);
-            NAME(finish_row)(rows, i, b, e ? e + b * e_row : NULL, &swept, &work.scaling, &by,
-                             NAME(leave), NULL, buffer, spread);
+            NAME(finish_row)(rows, i, b, e ? e + b * e_row : NULL, &swept, &work, &by, NAME(leave),
+                             NULL);
         }
     }
 }
@@ -271,7 +308,7 @@ static void NAME(log_softmax)(const fl_rows *rows)
 {
     const ptrdiff_t n = rows->n_classes;
     FL_ALIGNED real buffer[BLOCK], out_buffer[BLOCK];
-    const NAME(work) work =
+    NAME(work) work =
         NAME(work_of)(rows, rows->temperature, 4 * BLOCK, buffer, out_buffer, NULL, NULL);
     const NAME(frame) divide = NAME(frame_of)(v_set1((real)0), &work.scaling);
     int count;
