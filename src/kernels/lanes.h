@@ -61,18 +61,28 @@ FL_INLINE ptrdiff_t NAME(rows_ahead)(const NAME(tile) *tile)
     return (AHEAD / tile->n + tile->width - 1) / tile->width * tile->width;
 }
 
-/* The same of rows side by side: class c a few classes ahead, where the hardware, which does not
-   look beyond a page, may not follow. */
+/* Class c of the rows of a tile that lie side by side; those beyond the last class are of the rows
+   that follow. */
+FL_INLINE const char *NAME(class_of_tile)(const fl_view *rows, const NAME(tile) *tile, ptrdiff_t c)
+{
+    const ptrdiff_t tiles = c / tile->n;
+    return (const char *)rows->data + (c - tiles * tile->n) * rows->class +
+           tiles * tile->width * rows->row;
+}
+
+/* The same of rows side by side: a few classes ahead of c, and so many more as are enough to be
+   waited for in the L2 cache; the hardware, which does not look beyond a page, may not follow. */
 FL_INLINE void NAME(prefetch_class)(const fl_view *rows, const NAME(tile) *tile, ptrdiff_t c)
 {
-    enum { CLASSES = 16 };
+    enum { SOON = 16, LATER = 80 };
     if (rows->row <= 0 || rows->row > 8)
         return;
-    const ptrdiff_t width = tile->width * rows->row;
-    const ptrdiff_t at = c + CLASSES < tile->n ? c + CLASSES : c + CLASSES - tile->n;
-    const char *ahead = (const char *)rows->data + at * rows->class + (at < c ? width : 0);
-    for (int b = 0; b < (int)width; b += 64)
-        FL_PREFETCH(ahead + b);
+    const char *soon = NAME(class_of_tile)(rows, tile, c + SOON);
+    const char *later = NAME(class_of_tile)(rows, tile, c + LATER);
+    for (int b = 0; b < (int)(tile->width * rows->row); b += 64) {
+        FL_PREFETCH(soon + b);
+        FL_PREFETCH_FAR(later + b);
+    }
 }
 
 /* As many rows as are in hand, the first of which lies at `first`, from the batch that follows. */
