@@ -72,6 +72,7 @@ static void NAME(argmax_shared)(const fl_rows *rows, real *buffer)
 /* Rows side by side, one for each lane: the state of a strip stays in the L1 cache. */
 #define STRIP 1024
 #define STRIP_CLASSES 4 /* for one visit of the state */
+#define STRIP_AHEAD 8   /* classes that are prefetched: the hardware does not look beyond a page */
 
 /* The place of the largest so far is kept as a number, so there are at most 2^24 classes. `sum`,
    of all of them, shows where a NaN may be. */
@@ -110,9 +111,17 @@ static void NAME(argmax_strip)(const fl_view *x, ptrdiff_t begin, ptrdiff_t n_cl
             const fl_row across = NAME(across)(x, c + d);
             classes[d] = NAME(take)(&across, begin, n, buffer + d * STRIP);
         }
+        /* Those beyond the last class are of the strips that follow. */
+        const ptrdiff_t strips = (c + STRIP_AHEAD) / n_classes;
+        const ptrdiff_t classes_on = STRIP_AHEAD - strips * n_classes;
+        const int close = x->row > 0 && x->row <= 8;
+        const ptrdiff_t ahead = close ? classes_on * x->class + strips * STRIP * x->row : 0;
         ptrdiff_t i = 0;
-        for (; whole && (i + 1) * WIDTH <= n; ++i)
+        for (; whole && (i + 1) * WIDTH <= n; ++i) {
+            for (int d = 0; d < STRIP_CLASSES; ++d)
+                FL_PREFETCH_FAR((const char *)(classes[d] + i * WIDTH) + ahead);
             NAME(strip_visit)(strip + i, classes, i * WIDTH, c, STRIP_CLASSES, WIDTH);
+        }
         for (; i * WIDTH < n; ++i)
             NAME(strip_visit)(strip + i, classes, i * WIDTH, c, left, n - i * WIDTH);
     }
@@ -183,10 +192,7 @@ static void NAME(argmax)(const fl_rows *rows)
         NAME(argmax_tile)(&tile, count, max, rows->indices + i);
     }
     for (; i < rows->n_rows; ++i) {
-        const fl_row row = NAME(row_of)(x, i), ahead = NAME(row_of)(x, i + 2);
-        if (i + 2 < rows->n_rows && NAME(has_dense)(x) && n <= BLOCK)
-            for (ptrdiff_t j = 0; j < n; j += 64 / (int)sizeof(real))
-                FL_PREFETCH(ahead.data + j * (ptrdiff_t)sizeof(real));
+        const fl_row row = NAME(row_of)(x, i);
         rows->indices[i] = NAME(best_of)(&row, 0, n, buffer).place;
     }
 }
