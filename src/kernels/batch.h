@@ -143,10 +143,10 @@ typedef struct {
     NAME(tile) soft; /* another, of the soft targets or a copy of the logits, or without data */
     real *spread;    /* NULL, or for the exponentials of a batch of rows of at most BLOCK classes
                         that are not contiguous in the output */
-    NAME(labels) *labels;                  /* of losses of labels only */
-    NAME(block_frame) frames[KEPT_BLOCKS]; /* of the exponentials of a batch of rows */
-    const fl_view *out;                    /* to be prefetched, or NULL */
-    int keep; /* whether a tile keeps exponentials in place of logits */
+    NAME(labels) *labels;      /* of losses of labels only */
+    NAME(block_frame) *frames; /* KEPT_BLOCKS, of the exponentials of a batch of rows */
+    const fl_view *out;        /* to be prefetched, or NULL */
+    int keep;                  /* whether a tile keeps exponentials in place of logits */
 } NAME(work);
 
 /* From row to row of exponentials that lie in a buffer: each begins with a cache line. */
@@ -194,6 +194,14 @@ FL_INLINE real *NAME(place_of_batch)(const fl_rows *rows, ptrdiff_t begin, real 
     if (NAME(blocks_of)(rows->n_classes) > (fit ? KEPT_BLOCKS : 1))
         return NULL;
     return dense ? (real *)((char *)rows->out.data + begin * rows->out.row) : spread;
+}
+
+/* Those of row b of a batch; NULL: it is one block, or has no place e for its exponentials. */
+FL_INLINE NAME(block_frame) *NAME(frames_of)(const fl_rows *rows, int b, const real *e,
+                                             const NAME(work) *work)
+{
+    const ptrdiff_t n = NAME(blocks_of)(rows->n_classes);
+    return e && n > 1 ? work->frames + b * n : NULL;
 }
 
 /* Rows of the batch that begins with row `begin`. Of rows side by side, so many that the next batch
@@ -305,7 +313,7 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count, N
             NAME(target) target;
             state = NAME(sweep)(&row, rows->n_classes, &scaling, NAME(target_of)(rows, i, &target),
                                 rows->part, work->buffer, e ? e + b * e_row : NULL,
-                                work->frames + b * NAME(blocks_of)(rows->n_classes), &ahead);
+                                NAME(frames_of)(rows, b, e, work), &ahead);
         }
         swept->max[b] = (double)(state.max - scaling.offset);
         swept->equal[b] = state.equal;

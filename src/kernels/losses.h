@@ -235,6 +235,8 @@ static void NAME(cross_entropy)(const fl_rows *rows)
         NAME(work_of)(rows, 1, again, buffer, spread, rows->targets.data ? soft : NULL, spread);
     work.labels = &labels;
     work.keep = gradient;
+    NAME(block_frame) frames[KEPT_BLOCKS];
+    work.frames = frames;
     int count;
     for (ptrdiff_t begin = 0; begin < rows->n_rows; begin += count) {
         count = NAME(count)(rows, begin, &work);

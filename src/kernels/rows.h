@@ -627,10 +627,10 @@ typedef struct {
 } NAME(block_frame);
 
 /*
- * Sweeps a row into its state. `e` is NULL, or the place for its exponentials, which must not be
- * that of a row of several blocks; then `frames` receives what those of each block are in.
- * `target` is NULL, or that of the row's loss. `share` is NULL or what is to be swept of the row,
- * by this and other threads.
+ * Sweeps a row into its state. `e` is NULL, or the place for its exponentials: of one block in the
+ * row's final frame; of several, which must not be in the row's own place, in those that `frames`
+ * receives. `target` is NULL, or that of the row's loss. `share` is NULL or what is to be swept of
+ * the row, by this and other threads.
  *
  * A row is huge if any of its blocks has a largest logit so far out that rint(x log2 e) or
  * the frame would lose bits. Its largest logit m is then found first; either m is not far
@@ -671,7 +671,7 @@ static NAME(state) NAME(sweep)(const fl_row *x, ptrdiff_t n, NAME(scaling) *scal
             later.targets = NAME(rest_soon)(&target->soft, j + length);
         if (!last && next->out.data)
             later.out = NAME(rest_soon)(&next->own, j + length);
-        if (e)
+        if (frames)
             frames[j / BLOCK].max = (real)-INFINITY;
         const NAME(ahead) *ahead = last ? next : &later;
         if (target) {
@@ -701,7 +701,7 @@ static NAME(state) NAME(sweep)(const fl_row *x, ptrdiff_t n, NAME(scaling) *scal
             if (huge)
                 row.n = part.n;
             const NAME(frame) frame = NAME(frame_of)(v_set1(part.n), scaling);
-            if (e)
+            if (frames)
                 frames[j / BLOCK] = (NAME(block_frame)){part.n, part.max};
             NAME(sum_block_as)(block, length, tops, &frame, &part, ahead, e ? e + j : NULL,
                                scaling->scaled);

@@ -189,7 +189,7 @@ FL_INLINE void NAME(finish_row)(const fl_rows *rows, ptrdiff_t begin, int b, rea
         return;
     }
     const fl_row x = NAME(row_of)(&rows->x, begin + b);
-    const NAME(block_frame) *frames = work->frames + b * NAME(blocks_of)(n);
+    const NAME(block_frame) *frames = NAME(frames_of)(rows, b, e, work);
     const NAME(scaling) scaling = NAME(scaling_of_row)(swept, b, &work->scaling);
     const NAME(frame) frame = NAME(frame_of)(v_set1((real)swept->n[b]), &scaling);
     const real max = (real)(swept->max[b] + swept->offset[b]);
@@ -197,8 +197,8 @@ FL_INLINE void NAME(finish_row)(const fl_rows *rows, ptrdiff_t begin, int b, rea
     for (ptrdiff_t j = NAME(first_class)(rows); j < end; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
         real *to = NAME(place)(&out, j, work->dense);
-        if (e && NAME(normalise_block)(to, length, frames + j / BLOCK, max, (real)swept->n[b],
-                                       &scaling, by)) {
+        if (frames && NAME(normalise_block)(to, length, frames + j / BLOCK, max, (real)swept->n[b],
+                                            &scaling, by)) {
             then(context, to, j, length);
             continue;
         }
@@ -220,6 +220,8 @@ static void NAME(softmax)(const fl_rows *rows)
     NAME(work) work = NAME(work_of)(rows, rows->temperature, dense ? 4 * BLOCK : BLOCK, buffer,
                                     spread, NULL, spread);
     work.keep = 1;
+    NAME(block_frame) frames[KEPT_BLOCKS];
+    work.frames = frames;
     int count;
     for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
         count = NAME(count)(rows, i, &work);
