@@ -123,6 +123,8 @@ typedef struct {
     const fl_part *part; /* NULL, or of the one row, of more than a block of classes; kernels that
                             make no two sweeps of it take none */
     void *scratch;       /* FL_SCRATCH bytes, or NULL where there is no use for it, or no memory */
+    int streams; /* whether out, with those of other calls, is so large that it is best written past
+                    the caches */
 } fl_rows;
 
 typedef void fl_kernel(const fl_rows *rows);
@@ -291,6 +293,9 @@ void fl_run_rows(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t end, double *lo
 int fl_walk_run(const fl_walk *walk, int n_threads);
 
 /* parts.c: of operations that take parts of a row. */
+
+/* Whether there is a result for each class, so that the second sweep takes parts too. */
+int fl_has_classes(const fl_walk *walk);
 
 /* Row i by several threads, in steps. */
 typedef enum {

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Whether the second sweep has a result for each class, so that it takes parts too. */
-static int has_classes(const fl_walk *walk)
+int fl_has_classes(const fl_walk *walk)
 {
     return walk->rows.out.data && fl_gives(walk->op) == FL_GIVES_ALL;
 }
@@ -59,7 +58,7 @@ fl_end fl_run_shared(const fl_walk *walk, ptrdiff_t i, int n_threads)
     else if (atomic_load(&all.unfit))
         end = FL_UNFIT;
     all.part.first = 0;
-    if (end == FL_DONE && !has_classes(walk))
+    if (end == FL_DONE && !fl_has_classes(walk))
         run_part(&all, 0, n_parts);
     else if (end == FL_DONE && !fl_parallel(run_part, &all, n_parts, step, n_threads))
         end = FL_STOPPED;
@@ -202,7 +201,7 @@ static int run_tall(const fl_walk *walk, ptrdiff_t begin, int n, char *places)
         all.part[i].unfit = &all.unfit;
     }
     sweep_tall(&all, 1);
-    if (!all.unfit && has_classes(walk))
+    if (!all.unfit && fl_has_classes(walk))
         sweep_tall(&all, 0);
     else if (!all.unfit)
         finish_tall(&all);

@@ -95,13 +95,28 @@ fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most)
     return rows;
 }
 
+/* Outputs of fewer bytes are still in the caches when they are read. Only of rows side by side that
+   have scratch memory it pays: of others the exponentials leave time enough to fetch what is
+   overwritten. */
+enum { STREAMED = 1 << 24 };
+
+static int streams(const fl_walk *walk)
+{
+    const fl_view *out = &walk->rows.out;
+    const ptrdiff_t n = walk->rows.n_classes;
+    return n > 0 && fl_has_classes(walk) && out->data != walk->rows.x.data &&
+           fl_walk_rows(walk) > (STREAMED / fl_format_size(out->format) - 1) / n;
+}
+
 void fl_run_rows(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t end, double *losses,
                  double *figures)
 {
     void *scratch = scratch_for(walk, end - begin);
+    const int streamed = scratch && streams(walk);
     for (ptrdiff_t i = begin; i < end;) {
         fl_rows rows = fl_rows_from(walk, i, end - i);
         rows.scratch = scratch;
+        rows.streams = streamed;
         if (losses)
             rows.losses = losses + (i - begin);
         if (figures)

@@ -176,6 +176,7 @@ def ilogb(a):
 
 PROBE = {
     "load": lambda a, b, c: a,
+    "stream": lambda a, b, c: a,
     "set1": lambda a, b, c: everywhere(a[0], a),
     "add": lambda a, b, c: a + b,
     "sub": lambda a, b, c: a - b,

@@ -207,9 +207,10 @@ static void NAME(load_tile)(const fl_view *view, ptrdiff_t begin, int count, con
 /* What becomes of class c of the rows h, ... of a tile. */
 typedef vec NAME(map)(const void *context, vec x, ptrdiff_t c, int h);
 
-/* The way back, through the map. */
+/* The way back, through the map; of rows side by side past the caches, where `streams`. */
 FL_INLINE void NAME(store_tile)(const NAME(tile) *tile, const fl_view *view, ptrdiff_t begin,
-                                int count, NAME(map) *map, const void *context, real *dense)
+                                int count, NAME(map) *map, const void *context, real *dense,
+                                int streams)
 {
     const ptrdiff_t n = tile->n, far = NAME(rows_ahead)(tile);
     const fl_view rows = NAME(rows_of_tile)(view, begin, tile, dense);
@@ -235,18 +236,25 @@ FL_INLINE void NAME(store_tile)(const NAME(tile) *tile, const fl_view *view, ptr
     }
     const int first = h;
     for (ptrdiff_t c = 0; first < count && c < n; ++c) {
-        NAME(prefetch_class)(&rows, tile, c);
         FL_ALIGNED real buffer[BATCH];
         const fl_row across = NAME(across)(&rows, c);
         real *to = NAME(place)(&across, first, buffer);
+        const int past = streams && to != buffer && (uintptr_t)to % 64 == 0;
+        if (!past)
+            NAME(prefetch_class)(&rows, tile, c);
         for (h = first; h < count; h += WIDTH) {
             const vec y = map(context, v_load(NAME(panel)(tile, h) + c * PANEL), c, h);
-            v_store_part(to + (h - first), count - h, y);
+            if (past && h + WIDTH <= count)
+                v_stream(to + (h - first), y);
+            else
+                v_store_part(to + (h - first), count - h, y);
         }
         NAME(put)(to, &across, first, count - first);
     }
     if (rows.data == dense)
         NAME(store_dense)(dense, count, n, view, begin);
+    if (streams)
+        v_fence();
 }
 
 /* Float64 sums of the lanes of one register and, of float64, what is rounded away. */

@@ -219,8 +219,9 @@ static void NAME(finish_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
         .ignored = swept->ignored ? labels : NULL,
     };
     if (rows->hess.data)
-        NAME(store_tile)(&swept->tile, &rows->hess, begin, count, NAME(map_hessian), &by, dense);
-    NAME(store_tile)(&swept->tile, &rows->out, begin, count, NAME(map_gradient), &by, dense);
+        NAME(store_tile)(&swept->tile, &rows->hess, begin, count, NAME(map_hessian), &by, dense, 0);
+    NAME(store_tile)(&swept->tile, &rows->out, begin, count, NAME(map_gradient), &by, dense,
+                     rows->streams);
 }
 
 static void NAME(cross_entropy)(const fl_rows *rows)

@@ -67,6 +67,17 @@ static void NAME(probe_lanes)(const real *pa, const real *pb, const real *pc, re
     }
 }
 
+/* a, by way of memory that is aligned. */
+static void NAME(probe_stream)(const real *pa, const real *pb, const real *pc, real *out)
+{
+    (void)pb, (void)pc;
+    FL_ALIGNED real to[LANES];
+    for (int k = 0; k < LANES; k += WIDTH)
+        v_stream(to + k, v_load(pa + k));
+    v_fence();
+    memcpy(out, to, sizeof to);
+}
+
 /* The largest of a, NaN left out. */
 static void NAME(probe_hmax)(const real *pa, const real *pb, const real *pc, real *out)
 {

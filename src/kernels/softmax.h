@@ -245,7 +245,7 @@ static void NAME(softmax)(const fl_rows *rows)
         }
         if (swept.in_tile) {
             NAME(store_tile)(&swept.tile, &rows->out, i, count, NAME(map_normalised), &normalisers,
-                             spread);
+                             spread, rows->streams);
             continue;
         }
         for (int b = 0; b < count; ++b) {
@@ -336,9 +336,10 @@ static void NAME(log_softmax)(const fl_rows *rows)
             const NAME(log_rows) by = {max, log, divide};
             if (work.scaling.scaled)
                 NAME(store_tile)(&swept.tile, &rows->out, i, count, NAME(map_log_scaled), &by,
-                                 out_buffer);
+                                 out_buffer, rows->streams);
             else
-                NAME(store_tile)(&swept.tile, &rows->out, i, count, NAME(map_log), &by, out_buffer);
+                NAME(store_tile)(&swept.tile, &rows->out, i, count, NAME(map_log), &by, out_buffer,
+                                 rows->streams);
             continue;
         }
         for (int b = 0; b < count; ++b) {

@@ -431,7 +431,7 @@ static int NAME(top_tile)(const fl_rows *rows, ptrdiff_t begin, int count, const
         for (ptrdiff_t i = 0; i < k; ++i)
             v_store(v + i * PANEL, v_mul(v_load(v + i * PANEL), sign));
     }
-    NAME(store_tile)(values, &rows->out, begin, count, NAME(as_it_is), NULL, dense);
+    NAME(store_tile)(values, &rows->out, begin, count, NAME(as_it_is), NULL, dense, 0);
     ptrdiff_t *indices = rows->indices + begin * k;
     for (int b = 0; b < count; ++b)
         for (ptrdiff_t i = 0; i < k; ++i)

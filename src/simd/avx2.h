@@ -25,6 +25,8 @@ FL_INLINE f32v f32_load(const float *p) { return _mm256_loadu_ps(p); }
 FL_INLINE f64v f64_load(const double *p) { return _mm256_loadu_pd(p); }
 FL_INLINE void f32_store(float *p, f32v a) { _mm256_storeu_ps(p, a); }
 FL_INLINE void f64_store(double *p, f64v a) { _mm256_storeu_pd(p, a); }
+FL_INLINE void f32_stream(float *p, f32v a) { _mm256_stream_ps(p, a); }
+FL_INLINE void f64_stream(double *p, f64v a) { _mm256_stream_pd(p, a); }
 
 FL_INLINE __m256i f32_first_lanes(ptrdiff_t n)
 {

@@ -21,6 +21,8 @@ FL_INLINE f32v f32_load(const float *p) { return _mm512_loadu_ps(p); }
 FL_INLINE f64v f64_load(const double *p) { return _mm512_loadu_pd(p); }
 FL_INLINE void f32_store(float *p, f32v a) { _mm512_storeu_ps(p, a); }
 FL_INLINE void f64_store(double *p, f64v a) { _mm512_storeu_pd(p, a); }
+FL_INLINE void f32_stream(float *p, f32v a) { _mm512_stream_ps(p, a); }
+FL_INLINE void f64_stream(double *p, f64v a) { _mm512_stream_pd(p, a); }
 
 FL_INLINE f32m f32_first_lanes(ptrdiff_t n)
 {

@@ -60,6 +60,7 @@ typedef struct {
             p[i] = a.lane[i];                                                                      \
     }                                                                                              \
     FL_INLINE void P##_store(T *p, P##v a) { P##_store_part(p, (W), a); }                          \
+    FL_INLINE void P##_stream(T *p, P##v a) { P##_store(p, a); }                                   \
     FL_INLINE P##v P##_add(P##v a, P##v b)                                                         \
     {                                                                                              \
         P##v r;                                                                                    \
@@ -213,3 +214,4 @@ FL_INLINE f32v f32_join(f64v a, f64v b)
     f32v r;
     FL_EACH(FL_WIDTH_F32, (float)(i < FL_WIDTH_F64 ? a.lane[i] : b.lane[i - FL_WIDTH_F64]));
 }
+FL_INLINE void v_fence(void) {}

@@ -37,3 +37,5 @@ FL_INLINE void f64_store_quad(double *p, ptrdiff_t n, __m128d a)
     else if (n == 1)
         _mm_store_sd(p, a);
 }
+
+FL_INLINE void v_fence(void) { _mm_sfence(); }

@@ -5,6 +5,8 @@
  *
  *   v_set1(s)                  s in every lane
  *   v_load, v_store            a register, at any alignment
+ *   v_stream(p, a)             a register, to a multiple of its size, past the caches if it can be
+ *   v_fence()                  what was streamed comes before what is stored from here on
  *   v_load_part(p, n, fill)    the first n lanes from p, the rest from fill; reads no more
  *   v_store_part(p, n, a)      the first n lanes; writes no more; n may be <= 0 or >= width
  *   v_add sub mul div fma      IEEE, one rounding each
@@ -47,6 +49,7 @@
 #define v_load(p) FL_OVERLOAD_POINTER(load, p)(p)
 #define v_load_part(p, n, fill) FL_OVERLOAD(load_part, fill)(p, n, fill)
 #define v_store(p, a) FL_OVERLOAD(store, a)(p, a)
+#define v_stream(p, a) FL_OVERLOAD(stream, a)(p, a)
 #define v_store_part(p, n, a) FL_OVERLOAD(store_part, a)(p, n, a)
 #define v_add(a, b) FL_OVERLOAD(add, a)(a, b)
 #define v_sub(a, b) FL_OVERLOAD(sub, a)(a, b)
