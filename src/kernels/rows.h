@@ -322,16 +322,17 @@ FL_INLINE NAME(soon) NAME(rest_soon)(const fl_row *row, ptrdiff_t j)
    on its own. */
 FL_INLINE void NAME(prefetch_classes)(const NAME(soon) *row, ptrdiff_t j, ptrdiff_t end)
 {
+    if (!row->data)
+        return;
     const char *from = row->data + j * row->class, *to = row->data + end * row->class;
-    if (row->data)
-        FL_ROLLED for (const char *p = from; p < to; p += 64)
-        {
-            if (row->next)
-                FL_PREFETCH(p);
-            else
-                FL_PREFETCH_FAR(p);
-            FL_PREFETCH_FAR(p + row->far);
-        }
+    FL_ROLLED for (const char *p = from; p < to; p += 64)
+    {
+        if (row->next)
+            FL_PREFETCH(p);
+        else
+            FL_PREFETCH_FAR(p);
+        FL_PREFETCH_FAR(p + row->far);
+    }
 }
 
 FL_INLINE void NAME(prefetch_span)(const NAME(ahead) *ahead, ptrdiff_t j, ptrdiff_t end)
