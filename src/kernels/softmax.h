@@ -161,7 +161,9 @@ static int NAME(normalise_block)(real *e, ptrdiff_t length, const NAME(block_fra
             return 1;
         }
         const NAME(frame) own = NAME(frame_of)(v_set1(frame->n), scaling);
-        const vec of_max = NAME(exp)(v_set1(frame->max), &own, 1).hi;
+        const vec x_max = v_set1(frame->max);
+        const vec of_max =
+            scaling->scaled ? NAME(exp)(x_max, &own, 1).hi : NAME(exp)(x_max, &own, 0).hi;
         FOR_EACH_REGISTER(e, e, length, v_set1((real)0),
                           y = NAME(normalised)(v_select(v_eq(x, marked), of_max, x), &by));
     }
