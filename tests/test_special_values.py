@@ -60,6 +60,19 @@ def test_special_value_spoils_its_row_and_no_other(dtype, classes, special, lse,
         assert np.isfinite(got[kept]).all()
 
 
+@pytest.mark.parametrize("place", [0, 5000, 19_999])
+def test_infinite_logit_of_a_row_of_huge_ones(dtype, place):
+    x = batch(dtype, 20_000, rows=3) * np.asarray(1e6, dtype)
+    x[1, place] = INF
+    targets = np.arange(3)
+    got = np.stack([logsumexp(x), softmax(x).max(1), log_softmax(x).max(1), losses(x, targets)])
+    np.testing.assert_array_equal(got[:, 1], [INF, NAN, NAN, NAN])
+    assert np.isfinite(got[:, ::2]).all()
+    grad = fastlogits.cross_entropy_value_and_grad(x, targets, reduction="sum")[1]
+    assert np.isnan(grad[1]).all()
+    assert np.isfinite(grad[::2]).all()
+
+
 @pytest.mark.parametrize("classes", [2, 3, 8, 16, 31, 32, 33, 64, 70, 300])
 def test_every_place_of_a_nan_is_seen(dtype, classes):
     x = batch(dtype, classes, classes)

@@ -691,7 +691,7 @@ static NAME(state) NAME(sweep)(const fl_row *x, ptrdiff_t n, NAME(scaling) *scal
                 const real m = NAME(block_max)(piece, rest, tops);
                 row.max = m > row.max ? m : row.max;
             }
-            if (NAME(is_far)(row.max, scaling)) {
+            if (row.max != (real)INFINITY && NAME(is_far)(row.max, scaling)) {
                 scaling->offset = row.max;
                 scaling->scaled = 1;
             }
