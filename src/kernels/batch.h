@@ -273,8 +273,8 @@ FL_INLINE void NAME(clear_last)(NAME(swept) *swept, int count)
  * exponentials of the first row, with e_row from row to row; of rows in a tile they stay there.
  * What a loss ignores is not looked at.
  */
-static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count, NAME(work) *work,
-                              real *e, ptrdiff_t e_row, NAME(swept) *swept)
+static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
+                              const NAME(work) *work, real *e, ptrdiff_t e_row, NAME(swept) *swept)
 {
     swept->ignored = 0;
     swept->in_tile = NAME(sweep_in_tile)(rows, begin, count, work, swept);

@@ -312,7 +312,7 @@ static void NAME(log_softmax)(const fl_rows *rows)
 {
     const ptrdiff_t n = rows->n_classes;
     FL_ALIGNED real buffer[BLOCK], out_buffer[BLOCK];
-    NAME(work) work =
+    const NAME(work) work =
         NAME(work_of)(rows, rows->temperature, 4 * BLOCK, buffer, out_buffer, NULL, NULL);
     const NAME(frame) divide = NAME(frame_of)(v_set1((real)0), &work.scaling);
     int count;
