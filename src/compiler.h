@@ -29,6 +29,9 @@
 /* a * b into *product; whether that overflows. */
 #define FL_MULTIPLY_OVERFLOWS(a, b, product) __builtin_mul_overflow(a, b, product)
 
+/* The place of the lowest bit of those that are set, of 64, of which there is one. */
+#define FL_LOWEST(bits) __builtin_ctzll(bits)
+
 /* How many bits are set. */
 #define FL_POPCOUNT(bits) __builtin_popcount(bits)
 

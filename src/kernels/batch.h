@@ -282,6 +282,7 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
         return;
     const ptrdiff_t soon = AHEAD / (rows->n_classes + 1) + 1;
     const ptrdiff_t later = FAR / ((ptrdiff_t)sizeof(real) * rows->n_classes + 1) + 1;
+    const int is_short = rows->n_classes > 0 && rows->n_classes <= BLOCK && !rows->part;
     NAME(clear_last)(swept, count);
     for (int b = 0; b < count; ++b) {
         const ptrdiff_t i = begin + b, next = i + soon < rows->n_rows ? i + soon : i;
@@ -310,10 +311,13 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
         if (!ignored && !first) {
             state = NAME(join_all)(rows->part->states, rows->n_classes, &scaling);
         } else if (!ignored) {
-            NAME(target) target;
-            state = NAME(sweep)(&row, rows->n_classes, &scaling, NAME(target_of)(rows, i, &target),
-                                rows->part, work->buffer, e ? e + b * e_row : NULL,
-                                NAME(frames_of)(rows, b, e, work), &ahead);
+            NAME(target) target_;
+            const NAME(target) *target = NAME(target_of)(rows, i, &target_);
+            real *to = e ? e + b * e_row : NULL;
+            if (!is_short || !NAME(sweep_short)(&row, rows->n_classes, &scaling, target,
+                                                work->buffer, to, &ahead, &state))
+                state = NAME(sweep)(&row, rows->n_classes, &scaling, target, rows->part,
+                                    work->buffer, to, NAME(frames_of)(rows, b, e, work), &ahead);
         }
         swept->max[b] = (double)(state.max - scaling.offset);
         swept->equal[b] = state.equal;

@@ -339,9 +339,31 @@ FL_INLINE NAME(lane_sum)
     return sum;
 }
 
+/* The sum of n terms where no lane has more than one of a span, and only `lanes` of the fold lanes
+   have any. */
+FL_INLINE NAME(lane_sum) NAME(sum_few)(NAME(term) *term, void *context, ptrdiff_t n, int lanes)
+{
+    NAME(lane_sum) fold[FOLD_LANES];
+    FL_UNROLL for (int f = 0; f < lanes; ++f)
+    {
+        fold[f] = NAME(no_lane_sum)();
+        for (ptrdiff_t c = f; c < n; c += FOLD_LANES) {
+            const NAME(pair) y = term(context, c);
+            NAME(add_terms)(fold + f, &y, 1);
+        }
+    }
+    FL_UNROLL for (int half = lanes / 2; half; half /= 2) FL_UNROLL for (int f = 0; f < half; ++f)
+        NAME(add_lane_sum)(fold + f, fold + f + half);
+    return fold[0];
+}
+
 /* The sum of n terms, in the order of rows.h, in spans of `span` classes. */
 FL_INLINE NAME(lane_sum) NAME(sum_terms)(NAME(term) *term, void *context, ptrdiff_t n, int span)
 {
+    if (n <= FOLD_LANES / 2)
+        return NAME(sum_few)(term, context, n, FOLD_LANES / 2);
+    if (n <= LANES)
+        return NAME(sum_few)(term, context, n, FOLD_LANES);
     NAME(lane_sum) fold[FOLD_LANES];
     if (n <= span) {
         FL_UNROLL for (int f = 0; f < FOLD_LANES; ++f) fold[f] =
@@ -379,7 +401,7 @@ FL_INLINE NAME(pair) NAME(exp_term)(void *context, ptrdiff_t c)
     const NAME(pair) y = NAME(exp)(logit, &t->frame, t->scaled);
     if (t->store)
         v_store(t->x + c * PANEL, v_select(other, y.hi, v_set1(E_OF_MAX)));
-    t->equal = v_add(t->equal, v_select(other, v_set1((real)0), v_set1((real)1)));
+    t->equal = v_select(other, t->equal, v_add(t->equal, v_set1((real)1)));
     return NAME(keep)(other, y);
 }
 

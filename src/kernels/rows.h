@@ -341,11 +341,14 @@ FL_INLINE void NAME(prefetch_span)(const NAME(ahead) *ahead, ptrdiff_t j, ptrdif
     NAME(prefetch_classes)(&ahead->out, j, end);
 }
 
-/* One whole span: its exponentials into e, where `store`, and into the sum, where `all`; else
-   without those of logits that equal max. Returns how many it left out. */
-FL_INLINE int NAME(sum_span)(const real *x, const NAME(frame) *frame, vec max, NAME(fold_sum) *sum,
-                             real *e, int all, int store, int scaled)
+/* A span, of which there are `left` classes where it is not `whole`: its exponentials into e, where
+   `store`, and into the sum, where `all`; else without those of logits that equal max. Returns how
+   many it left out. */
+FL_INLINE int NAME(sum_span)(const real *x, ptrdiff_t left, const NAME(frame) *frame, vec max,
+                             NAME(fold_sum) *sum, real *e, int whole, int all, int store,
+                             int scaled)
 {
+    const vec zero = v_set1((real)0);
     int equal = 0;
     FL_UNROLL for (int k = 0; k < GROUP; ++k)
     {
@@ -353,15 +356,26 @@ FL_INLINE int NAME(sum_span)(const real *x, const NAME(frame) *frame, vec max, N
         FL_UNROLL for (int q = 0; q < 4; ++q)
         {
             const int at = q * LANES + k * WIDTH;
-            const vec logit = v_load(x + at);
+            if (!whole && at >= left) {
+                y[q] = (NAME(pair)){zero, zero};
+                continue;
+            }
+            const vec logit = whole ? v_load(x + at) : v_load_part(x + at, left - at, max);
             y[q] = NAME(exp)(logit, frame, scaled);
             const mask other = v_ne(logit, max);
-            if (store)
-                v_store(e + at, all ? y[q].hi : v_select(other, y[q].hi, v_set1(E_OF_MAX)));
+            if (store) {
+                const vec stored = all ? y[q].hi : v_select(other, y[q].hi, v_set1(E_OF_MAX));
+                if (whole)
+                    v_store(e + at, stored);
+                else
+                    v_store_part(e + at, left - at, stored);
+            }
             if (!all) {
                 y[q] = NAME(keep)(other, y[q]);
                 equal += FL_POPCOUNT(v_lanes(v_eq(logit, max)));
             }
+            if (!whole && left - at < WIDTH)
+                equal -= WIDTH - (int)(left - at);
         }
         NAME(fold)(sum, k, y);
     }
@@ -379,48 +393,40 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const vec *tops,
 {
     const NAME(frame) frame = *frame_;
     const vec max = v_set1(part->max);
-    const vec zero = v_set1((real)0);
     NAME(fold_sum) sum = NAME(fold_nothing)(), spans[BLOCK / FOLD_SPAN], rest = sum;
+    ptrdiff_t equal = 0;
     /* The spans with max are summed last: which one it is, no branch has to guess. */
-    ptrdiff_t plain[BLOCK / FOLD_SPAN], with_max[BLOCK / FOLD_SPAN];
-    ptrdiff_t n_plain = 0, n_with_max = 0, equal = 0, j = 0;
-    for (; j + FOLD_SPAN <= n; j += FOLD_SPAN) {
-        const int has_max = v_lanes(v_eq(tops[j / FOLD_SPAN], max)) != 0;
-        plain[n_plain] = with_max[n_with_max] = j;
-        n_plain += !has_max;
-        n_with_max += has_max;
+    const int n_spans = (int)(n / FOLD_SPAN);
+    uint64_t plain = 0, with_max = 0; /* a bit for each */
+    for (int i = 0; i < n_spans; ++i) {
+        const uint64_t has_max = v_lanes(v_eq(tops[i], max)) != 0;
+        with_max |= has_max << i;
+        plain |= (has_max ^ 1) << i;
     }
-    for (ptrdiff_t i = 0; i < n_plain; ++i) {
-        const ptrdiff_t at = plain[i];
+    for (; plain; plain &= plain - 1) {
+        const int i = FL_LOWEST(plain);
+        const ptrdiff_t at = i * FOLD_SPAN;
         NAME(prefetch_span)(ahead, at, at + FOLD_SPAN);
         NAME(fold_sum) span = NAME(fold_nothing)();
-        NAME(sum_span)(x + at, &frame, max, &span, store ? e + at : NULL, 1, store, scaled);
-        spans[at / FOLD_SPAN] = span;
+        NAME(sum_span)(x + at, FOLD_SPAN, &frame, max, &span, store ? e + at : NULL, 1, 1, store,
+                       scaled);
+        spans[i] = span;
     }
-    for (ptrdiff_t i = 0; i < n_with_max; ++i) {
-        const ptrdiff_t at = with_max[i];
+    for (; with_max; with_max &= with_max - 1) {
+        const int i = FL_LOWEST(with_max);
+        const ptrdiff_t at = i * FOLD_SPAN;
         NAME(prefetch_span)(ahead, at, at + FOLD_SPAN);
         NAME(fold_sum) span = NAME(fold_nothing)();
-        equal +=
-            NAME(sum_span)(x + at, &frame, max, &span, store ? e + at : NULL, 0, store, scaled);
-        spans[at / FOLD_SPAN] = span;
+        equal += NAME(sum_span)(x + at, FOLD_SPAN, &frame, max, &span, store ? e + at : NULL, 1, 0,
+                                store, scaled);
+        spans[i] = span;
     }
+    const ptrdiff_t j = n_spans * FOLD_SPAN;
     NAME(prefetch_span)(ahead, j, n);
-    for (int k = 0; k < GROUP && j + k * WIDTH < n; ++k) {
-        NAME(pair) y[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
-        for (int q = 0; q < 4 && j + q * LANES + k * WIDTH < n; ++q) {
-            const ptrdiff_t at = j + q * LANES + k * WIDTH, left = n - at;
-            const vec logit = v_load_part(x + at, left, max);
-            y[q] = NAME(exp)(logit, &frame, scaled);
-            const mask other = v_ne(logit, max);
-            if (store)
-                v_store_part(e + at, left, v_select(other, y[q].hi, v_set1(E_OF_MAX)));
-            y[q] = NAME(keep)(other, y[q]);
-            equal += FL_POPCOUNT(v_lanes(v_eq(logit, max))) - (left < WIDTH ? WIDTH - left : 0);
-        }
-        NAME(fold)(&rest, k, y);
-    }
-    for (ptrdiff_t i = 0; i < n / FOLD_SPAN; ++i)
+    if (j < n)
+        equal += NAME(sum_span)(x + j, n - j, &frame, max, &rest, store ? e + j : NULL, 0, 0, store,
+                                scaled);
+    for (int i = 0; i < n_spans; ++i)
         NAME(fold_span)(&sum, spans + i);
     NAME(fold_span)(&sum, &rest);
     NAME(fold_lanes)(&sum, &part->rest, &part->rest_lo);
@@ -470,51 +476,54 @@ FL_INLINE vec NAME(dot_term)(vec a, vec x, vec max, vec before, int masked)
     return v_fma(a, difference, before);
 }
 
+/* A double span, of which there are `left` classes where it is not `whole`. */
+FL_INLINE void NAME(dot_span)(const real *x, const real *a, ptrdiff_t left, vec max,
+                              NAME(fold_sum) *dot, NAME(fold_sum) *mass, int whole, int masked)
+{
+    const vec zero = v_set1((real)0);
+    NAME(fold_sum) dot_span = NAME(fold_nothing)(), mass_span = dot_span;
+    FL_UNROLL for (int k = 0; k < GROUP; ++k)
+    {
+        NAME(pair) d[4], m[4];
+        FL_UNROLL for (int q = 0; q < 4; ++q)
+        {
+            const int at = 2 * q * LANES + k * WIDTH, next = at + LANES;
+            d[q] = m[q] = (NAME(pair)){zero, zero};
+            if (whole || at < left) {
+                const vec a0 = whole ? v_load(a + at) : v_load_part(a + at, left - at, zero);
+                const vec x0 = whole ? v_load(x + at) : v_load_part(x + at, left - at, max);
+                d[q].hi = NAME(dot_term)(a0, x0, max, zero, masked);
+                m[q].hi = a0;
+            }
+            if (whole || next < left) {
+                const vec a1 = whole ? v_load(a + next) : v_load_part(a + next, left - next, zero);
+                const vec x1 = whole ? v_load(x + next) : v_load_part(x + next, left - next, max);
+                d[q].hi = NAME(dot_term)(a1, x1, max, d[q].hi, masked);
+                m[q].hi = v_add(m[q].hi, a1);
+            }
+        }
+        NAME(fold)(&dot_span, k, d);
+        NAME(fold)(&mass_span, k, m);
+    }
+    NAME(fold_span)(dot, &dot_span);
+    NAME(fold_span)(mass, &mass_span);
+}
+
 /* Sums of a (max - x) and of a. `masked`: a coefficient of 0 makes 0 of an infinite difference.
    `ahead`: soft targets that will be read soon. */
 FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, NAME(state) *part,
                               const NAME(soon) *ahead, int masked)
 {
-    const vec zero = v_set1((real)0);
     const vec max = v_set1(part->max > (real)-INFINITY ? part->max : (real)0);
     NAME(fold_sum) dot = NAME(fold_nothing)(), mass = dot;
     ptrdiff_t j = 0;
     for (; j + 2 * FOLD_SPAN <= n; j += 2 * FOLD_SPAN) {
         NAME(prefetch_classes)(ahead, j, j + 2 * FOLD_SPAN);
-        NAME(fold_sum) dot_span = NAME(fold_nothing)(), mass_span = dot_span;
-        for (int k = 0; k < GROUP; ++k) {
-            NAME(pair) d[4], m[4];
-            for (int q = 0; q < 4; ++q) {
-                const ptrdiff_t at = j + 2 * q * LANES + k * WIDTH;
-                const vec a0 = v_load(a + at), a1 = v_load(a + at + LANES);
-                d[q].hi = NAME(dot_term)(a0, v_load(x + at), max, zero, masked);
-                d[q].hi = NAME(dot_term)(a1, v_load(x + at + LANES), max, d[q].hi, masked);
-                m[q].hi = v_add(a0, a1);
-                d[q].lo = m[q].lo = zero;
-            }
-            NAME(fold)(&dot_span, k, d);
-            NAME(fold)(&mass_span, k, m);
-        }
-        NAME(fold_span)(&dot, &dot_span);
-        NAME(fold_span)(&mass, &mass_span);
+        NAME(dot_span)(x + j, a + j, 2 * FOLD_SPAN, max, &dot, &mass, 1, masked);
     }
     NAME(prefetch_classes)(ahead, j, n);
-    NAME(fold_sum) dot_rest = NAME(fold_nothing)(), mass_rest = dot_rest;
-    for (int k = 0; k < GROUP && j + k * WIDTH < n; ++k) {
-        NAME(pair) d[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
-        NAME(pair) m[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
-        for (int q = 0; q < 8 && j + q * LANES + k * WIDTH < n; ++q) {
-            const ptrdiff_t at = j + q * LANES + k * WIDTH, left = n - at;
-            const vec coefficient = v_load_part(a + at, left, zero);
-            d[q / 2].hi = NAME(dot_term)(coefficient, v_load_part(x + at, left, max), max,
-                                         d[q / 2].hi, masked);
-            m[q / 2].hi = v_add(coefficient, m[q / 2].hi);
-        }
-        NAME(fold)(&dot_rest, k, d);
-        NAME(fold)(&mass_rest, k, m);
-    }
-    NAME(fold_span)(&dot, &dot_rest);
-    NAME(fold_span)(&mass, &mass_rest);
+    if (j < n)
+        NAME(dot_span)(x + j, a + j, n - j, max, &dot, &mass, 0, masked);
     NAME(fold_lanes)(&dot, &part->dots.dot, &part->dots.dot_lo);
     NAME(fold_lanes)(&mass, &part->dots.mass, &part->dots.mass_lo);
 }
@@ -621,6 +630,39 @@ static NAME(state)
 }
 
 _Static_assert(sizeof(NAME(state)) <= FL_STATE && BLOCK >= FL_LEAST_BLOCK, "room for the states");
+_Static_assert(BLOCK / FOLD_SPAN <= 64, "a bit for each span");
+
+/* Sums a block whose largest logit is part->max and not far out. Chooses its frame. */
+FL_INLINE void NAME(sum_in_frame)(const real *block, ptrdiff_t n, const vec *tops,
+                                  const NAME(scaling) *scaling, NAME(state) *part,
+                                  const NAME(ahead) *ahead, real *e)
+{
+    part->n = (NAME(exponent)(part->max, scaling) + (real)ROUND_MAGIC) - (real)ROUND_MAGIC;
+    const NAME(frame) frame = NAME(frame_of)(v_set1(part->n), scaling);
+    NAME(sum_block_as)(block, n, tops, &frame, part, ahead, e, scaling->scaled);
+}
+
+/*
+ * Sweeps a row of one block as `sweep` does, to which it leaves one whose largest logit is -inf or
+ * far out: returns 0 then, with nothing written. Of rows that are short, what is done once for
+ * each counts.
+ */
+FL_INLINE int NAME(sweep_short)(const fl_row *x, ptrdiff_t n, const NAME(scaling) *scaling,
+                                const NAME(target) *target, real *buffer, real *e,
+                                const NAME(ahead) *ahead, NAME(state) *row)
+{
+    vec tops[BLOCK / FOLD_SPAN];
+    const real *block = NAME(take_max)(x, 0, n, buffer, tops, &row->max);
+    if (row->max == (real)-INFINITY || NAME(is_far)(row->max, scaling))
+        return 0;
+    if (target) {
+        FL_ALIGNED real coefficients[BLOCK];
+        const real *a = NAME(coefficients)(target, 0, n, coefficients);
+        NAME(dot_block)(block, n, a, row, &ahead->targets);
+    }
+    NAME(sum_in_frame)(block, n, tops, scaling, row, ahead, e);
+    return 1;
+}
 
 /* What the exponentials of a block are in: its own frame, with E_OF_MAX for its own max. */
 typedef struct {
@@ -698,14 +740,11 @@ static NAME(state) NAME(sweep)(const fl_row *x, ptrdiff_t n, NAME(scaling) *scal
             j = -BLOCK;
             continue;
         } else {
-            part.n = (NAME(exponent)(part.max, scaling) + (real)ROUND_MAGIC) - (real)ROUND_MAGIC;
+            NAME(sum_in_frame)(block, length, tops, scaling, &part, ahead, e ? e + j : NULL);
             if (huge)
                 row.n = part.n;
-            const NAME(frame) frame = NAME(frame_of)(v_set1(part.n), scaling);
             if (frames)
                 frames[j / BLOCK] = (NAME(block_frame)){part.n, part.max};
-            NAME(sum_block_as)(block, length, tops, &frame, &part, ahead, e ? e + j : NULL,
-                               scaling->scaled);
         }
         if (share)
             ((NAME(state) *)share->states)[j / BLOCK] = part;
