@@ -19,6 +19,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.ref cimport Py_INCREF
+from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -854,6 +855,13 @@ include "decisions.pxi"
 # ---------------------------------------------------------------------------------------
 
 include "scores.pxi"
+
+
+# ---------------------------------------------------------------------------------------
+# For benchmarks: what operations cannot do without
+# ---------------------------------------------------------------------------------------
+
+include "limits.pxi"
 
 
 # ---------------------------------------------------------------------------------------

@@ -85,10 +85,33 @@ cdef extern from "fastlogits.h" nogil:
         FL_LOG_SIGMOID
         FL_SOFTPLUS
 
+    ctypedef struct fl_limit:
+        ptrdiff_t n, n_classes
+        const void *x
+        const void *targets
+        void *out
+        int format
+
+    enum:
+        FL_LIMIT_SOFTMAX
+        FL_LIMIT_LOG_SOFTMAX
+        FL_LIMIT_LOGSUMEXP
+        FL_LIMIT_SOFT_TARGETS
+        FL_LIMIT_GRADIENT
+        FL_LIMIT_SIGMOID
+        FL_LIMIT_BINARY_LOSS
+        FL_LIMIT_BINARY_GRADIENT
+
+    enum:
+        FL_LIMIT_CHUNK
+
+    ctypedef void fl_task(void *context, ptrdiff_t begin, ptrdiff_t end) noexcept
+
     ctypedef struct fl_kernels:
         fl_kernel **rows
         fl_piece_kernel *binary_cross_entropy
         fl_piece_kernel *outside_unit
+        fl_task **limits
 
     ctypedef struct fl_probe:
         const char *name
@@ -111,6 +134,10 @@ cdef extern from "fastlogits.h" nogil:
     void fl_parallel_init(fl_interrupted *interrupted)
     int fl_has_openmp()
     int fl_default_threads()
+    bint fl_parallel(fl_task *task, void *context, ptrdiff_t n, ptrdiff_t step, int n_threads)
+
+    enum:
+        FL_STEP
 
     ctypedef struct fl_walk:
         fl_rows rows

@@ -207,11 +207,41 @@ static inline int fl_gives(int op)
     return of[op];
 }
 
+/*
+ * Limits, for benchmarks: loops that do what an operation cannot do without, and no more. What they
+ * write is of the right size and means nothing. kernels/limits.h says what is counted.
+ */
+typedef struct {
+    ptrdiff_t n;         /* elements of each array, contiguous and aligned */
+    ptrdiff_t n_classes; /* at least 1 */
+    const void *x, *targets;
+    void *out;
+    int format; /* the kernels' own or, of float32, half precision */
+} fl_limit;
+
+/* X(NAME, loop). A loop is a task over the chunks of an fl_limit. */
+#define FL_LIMIT_LOOPS(X)                                                                          \
+    X(SOFTMAX, softmax)                                                                            \
+    X(LOG_SOFTMAX, log_softmax)                                                                    \
+    X(LOGSUMEXP, logsumexp) /* cross-entropy too */                                                \
+    X(SOFT_TARGETS, soft_targets)                                                                  \
+    X(GRADIENT, gradient)                                                                          \
+    X(SIGMOID, sigmoid)                                                                            \
+    X(BINARY_LOSS, binary_loss)                                                                    \
+    X(BINARY_GRADIENT, binary_gradient)
+
+#define FL_LIMIT(NAME, loop) FL_LIMIT_##NAME,
+enum { FL_LIMIT_LOOPS(FL_LIMIT) FL_LIMITS };
+enum { FL_LIMIT_CHUNK = 1024 }; /* elements */
+
+typedef void fl_task(void *context, ptrdiff_t begin, ptrdiff_t end);
+
 /* The kernels of one element type. */
 typedef struct {
     fl_kernel *rows[FL_OPERATIONS];
     fl_piece_kernel *binary_cross_entropy;
     fl_piece_kernel *outside_unit; /* looks at the targets alone */
+    fl_task *limits[FL_LIMITS];
 } fl_kernels;
 
 /* One operation of the vocabulary applied to whole groups of virtual lanes, for tests. */
@@ -246,7 +276,6 @@ enum { FL_MOST_TABLES = FL_TABLES(FL_COUNT_ONE) };
 int fl_tables(const fl_table *const **tables);
 
 /* parallel.c */
-typedef void fl_task(void *context, ptrdiff_t begin, ptrdiff_t end);
 /* Whether the call shall end now. Asked by the thread that made it, about every FL_PATIENCE ms. */
 typedef int fl_interrupted(void);
 enum { FL_PATIENCE = 50 };

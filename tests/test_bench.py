@@ -12,12 +12,11 @@ import pytest
 from checks import shown_on_a_terminal
 
 import fastlogits
-from fastlogits.bench import cases, targets, timing
+from fastlogits.bench import cases, table, targets, timing
 from fastlogits.bench.cases import Data, Shape
 from fastlogits.bench.libraries import LIBRARIES, OWN
 
 FAST = ["--shape", "4x12", "--operation", "softmax", "argmax", "--rounds", "1"]
-LIMITS = {"memcpy", "read", "np.exp"}
 
 
 def bench(*arguments, cwd, before="pass"):
@@ -184,9 +183,73 @@ def test_check(limit, status, word, tmp_path):
     assert (done.returncode, done.stderr) == (status, "")
     measured = [line for line in done.stdout.splitlines() if " ns " in line]
     assert [word in line for line in measured] == [False, True] * 2
-    assert f"targets: {0 if status else 2} met, {2 if status else 0} missed\n" in done.stdout
+    counts = "0 met, 0 at the limit, 2 missed" if status else "2 met, 0 at the limit, 0 missed"
+    assert f"targets: {counts}\n" in done.stdout
     if status:  # A target is no more than said where nobody asks for a check.
         assert bench(*FAST, "--library", cwd=tmp_path, before=before).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("ratio", "target", "limit", "verdict"),
+    [
+        (1.4, 1.5, None, targets.MET),
+        (1.4, 1.5, 1.0, targets.MET),
+        (1.4, 1.4, 1.0, targets.MET),
+        (1.6, 1.5, 1.5, targets.AT_LIMIT),
+        (1.6, 1.5, 1.7, targets.AT_LIMIT),
+        (1.6, 1.5, 1.4, targets.MISSED),
+        (1.6, 1.5, None, targets.MISSED),
+        (1.6, None, 1.5, None),
+        (1.6, None, None, None),
+    ],
+)
+def test_a_target_is_missed_only_where_it_is_within_reach(ratio, target, limit, verdict):
+    record = {
+        "operation": "softmax",
+        "shape": "8192x1000",
+        "dtype": "float32",
+        "isa": "avx2",
+        "threads": 1,
+        "library": OWN,
+        "ns_per_element": 1.0,
+        "ratio": ratio,
+        "ratio_quartiles": [ratio, ratio],
+        "to": "memcpy",
+        "target": target,
+        "limit": limit,
+    }
+    assert table.verdict(record) == verdict
+    assert table.missed(record) == (verdict == targets.MISSED)
+    line = table.line(record)
+    assert ("target" in line) == (target is not None)
+    assert ("limit 1" in line) == (limit is not None)
+    assert line.endswith("MISSED") == (verdict == targets.MISSED)
+    assert line.endswith("at the limit") == (verdict == targets.AT_LIMIT)
+
+
+def test_the_limit_is_measured_beside_what_it_limits(tmp_path):
+    arguments = ["--shape", "60x1000", "--operation", "softmax", "argmax", "--rounds", "3"]
+    done = bench(*arguments, "--library", "NumPy", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("MISSED")) == (0, 0)
+    records = json.loads(done.stdout)["results"]
+    names = [record["library"] for record in records]
+    assert names == ["memcpy", OWN, "NumPy", "read", OWN, "NumPy"]
+    limits = [record["limit"] for record in records]
+    assert limits[1] > 0
+    assert limits[:1] + limits[2:] == [None] * 5
+
+
+@pytest.mark.parametrize(("loop", "status"), [("time.sleep(0.2)", 0), ("None", 1)])
+def test_check_asks_for_no_more_than_the_limit(loop, status, tmp_path):
+    """Any operation is faster than a loop that sleeps, and slower than one that does nothing."""
+    before = (
+        "import time, fastlogits.bench.limits as m, fastlogits.bench.targets as t; "
+        f"t.target = lambda *a: 1e-9; m.prepare = lambda *a: lambda: {loop}"
+    )
+    done = bench(*FAST, "--library", "--check", cwd=tmp_path, before=before)
+    assert (done.returncode, done.stderr) == (status, "")
+    counts = "0 met, 0 at the limit, 2 missed" if status else "0 met, 2 at the limit, 0 missed"
+    assert f"targets: {counts}\n" in done.stdout
 
 
 def test_missing_libraries_are_said(tmp_path):

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,7 @@ import fastlogits
 from fastlogits.commands.errors import CommandError
 from fastlogits.commands.outputs import check_output, whole_file
 
-from . import machine, table
+from . import machine, table, targets
 from .cases import LARGE, OPERATIONS, QUICK, SHAPES, Shape, worth_measuring
 from .libraries import LIBRARIES, OWN
 from .options import AXIS_0, STDOUT
@@ -54,9 +55,10 @@ def _print_notes(records: list[Record], notes: list[str], missing: list[str], ou
     """
     lines = table.summary(records) + notes
     lines += [f"not installed, not measured: {name}" for name in missing]
-    aims = sum(record["target"] is not None for record in records)
-    misses = sum(map(table.missed, records))
-    lines += [f"targets: {aims - misses} met, {misses} missed"] if aims else []
+    found = Counter(map(table.verdict, records))
+    if found.total() > found[None]:
+        words = (targets.MET, targets.AT_LIMIT, targets.MISSED)
+        lines.append("targets: " + ", ".join(f"{found[word]} {word}" for word in words))
     for line in lines:
         print(line, file=out)
 

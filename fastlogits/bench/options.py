@@ -17,6 +17,11 @@ to a copy of the array for what writes one, to a sweep for its maximum for what 
 to NumPy's exp of one row where the array is tiny. A shape is written ROWSxCLASSES, with as many
 axes as wanted; @0 behind it makes another axis that of the classes. JAX decides itself how many
 threads it uses.
+
+Of fastlogits, a target is the ratio it aims at. Its limit is the ratio of a loop, of the same
+instruction set and on as many threads, that does only what the operation cannot do without, such
+as the maximum and the exponentials of all elements and the division or logarithm of each row. A
+target is missed where the ratio is above it and also more than a tenth above the limit.
 """
 
 EXAMPLES = """\

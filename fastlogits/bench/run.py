@@ -7,7 +7,7 @@ from typing import Any
 
 import fastlogits
 
-from . import targets
+from . import limits, targets
 from .arrays import Call
 from .cases import Data, Shape, applies
 from .libraries import LIBRARIES, OWN
@@ -64,7 +64,8 @@ class Runner:
     def _measure(self, case: Case) -> list[Record]:
         fastlogits.set_isa(case.isa)
         d = self._arrays(case.shape, case.dtype)
-        calls = {}
+        loop = limits.prepare(case.operation, d)
+        calls = {limits.LIMIT: loop} if loop else {}
         for library in self.libraries:
             call = self._prepare(library, case, d)
             if call is not None:
@@ -77,9 +78,13 @@ class Runner:
             "isa": case.isa,
         }
         aim = targets.target(case.operation, case.shape, case.dtype, case.isa)
+        measured = {f["library"]: f for f in measure(case.operation, d, calls, self.rounds)}
+        of_limit = measured.pop(limits.LIMIT, None)
+        own = {"target": aim, "limit": of_limit["ratio"] if of_limit else None}
+        others = dict.fromkeys(own)
         return [
-            facts | figures | {"target": aim if figures["library"] == OWN else None}
-            for figures in measure(case.operation, d, calls, self.rounds)
+            facts | figures | (own if library == OWN else others)
+            for library, figures in measured.items()
         ]
 
     def _arrays(self, shape: Shape, dtype: str) -> Data:

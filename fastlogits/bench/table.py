@@ -5,13 +5,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
+from . import targets
 from .libraries import OWN
 from .run import Record
 
 
+def verdict(record: Record) -> str | None:
+    """What became of the record's target, if it has one."""
+    return targets.verdict(record["ratio"], record["target"], record["limit"])
+
+
 def missed(record: Record) -> bool:
-    """Whether the record has a target and is above it."""
-    return record["target"] is not None and record["ratio"] > record["target"]
+    """Whether the record has a target and missed it."""
+    return verdict(record) == targets.MISSED
 
 
 def line(record: Record) -> str:
@@ -25,9 +31,16 @@ def line(record: Record) -> str:
 
 
 def _aim(record: Record, before: str = "") -> str:
-    if record["target"] is None:
+    words = [f"{k} {record[k]:.3g}" for k in ("target", "limit") if record[k] is not None]
+    if not words:
         return ""
-    return f"{before}target {record['target']:.3g}{' MISSED' if missed(record) else ''}"
+    endings = {
+        targets.MET: "",
+        targets.AT_LIMIT: f": {targets.AT_LIMIT}",
+        targets.MISSED: " MISSED",
+    }
+    found = verdict(record)
+    return f"{before}{', '.join(words)}{endings[found] if found else ''}"
 
 
 def follow(measured: Iterable[list[Record]], out: TextIO | None) -> Iterator[Record]:
@@ -67,7 +80,7 @@ def _table(records: Sequence[Record]) -> Any:
     table.add_column("")
     for name in ("ns per element", f"x {first['to']}", "quartiles"):
         table.add_column(name, justify="right")
-    aims = any(record["target"] is not None for record in records)
+    aims = any(map(_aim, records))
     if aims:
         table.add_column("")
     for record in records:

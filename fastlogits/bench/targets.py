@@ -1,4 +1,4 @@
-"""How far from the limit of memory fastlogits means to be, at most.
+"""How far from the limit of memory fastlogits means to be, at most, and whether it is.
 
 Ratios to a copy of the array, or to a sweep over it, with AVX-512 and with AVX2; float32 unless
 said otherwise. An array of less than 1 MB has none, but for two tiny ones.
@@ -6,7 +6,11 @@ said otherwise. An array of less than 1 MB has none, but for two tiny ones.
 
 from .cases import Shape
 
-__all__ = ["target"]
+__all__ = ["AT_LIMIT", "MET", "MISSED", "target", "verdict"]
+
+MET, AT_LIMIT, MISSED = "met", "at the limit", "missed"
+# So many times the limit is as near to it as can be asked for.
+_NEAR_LIMIT = 1.1
 
 _ISAS = ("avx512", "avx2")
 _LARGE = 2**20
@@ -49,6 +53,19 @@ def target(operation: str, shape: Shape, dtype: str, isa: str) -> float | None:
     if pair is None:
         return None
     return pair[which] * (_FLOAT64[which] if double else 1)
+
+
+def verdict(ratio: float, target: float | None, limit: float | None) -> str | None:
+    """What became of a target: MET, AT_LIMIT, so that it is out of reach, or MISSED.
+
+    The ratio and that of the limit, which may be unknown, are to what the target is of. None where
+    there is no target.
+    """
+    if target is None:
+        return None
+    if ratio <= target:
+        return MET
+    return AT_LIMIT if limit is not None and ratio <= _NEAR_LIMIT * limit else MISSED
 
 
 def _pair(operation: str, shape: Shape) -> tuple[float, float] | None:

@@ -25,6 +25,7 @@
 #include "scores.h"
 #include "elementwise.h"
 #include "binary.h"
+#include "limits.h"
 #include "probe.h"
 #include "real_end.h"
 #undef FL_BITS
@@ -46,6 +47,7 @@
 #include "scores.h"
 #include "elementwise.h"
 #include "binary.h"
+#include "limits.h"
 #include "probe.h"
 #include "real_end.h"
 #undef FL_BITS
@@ -57,10 +59,14 @@
 
 #define KERNEL_f32(NAME, kernel, takes, gives) kernel##_f32,
 #define KERNEL_f64(NAME, kernel, takes, gives) kernel##_f64,
+#define LIMIT_f32(NAME, loop) limit_##loop##_f32,
+#define LIMIT_f64(NAME, loop) limit_##loop##_f64,
 #define KERNELS(type)                                                                              \
-    {.rows = {FL_ROW_OPERATIONS(KERNEL_##type)},                                                   \
-     .binary_cross_entropy = binary_cross_entropy_##type,                                          \
-     .outside_unit = outside_unit_##type}
+    {                                                                                              \
+        .rows = {FL_ROW_OPERATIONS(KERNEL_##type)},                                                \
+        .binary_cross_entropy = binary_cross_entropy_##type, .outside_unit = outside_unit_##type,  \
+        .limits = {FL_LIMIT_LOOPS(LIMIT_##type)}                                                   \
+    }
 
 #define PROBE(op) {#op, probe_##op##_f32, probe_##op##_f64}
 /* The vocabulary, and from exp on what is only nearly exact. */
