@@ -143,11 +143,11 @@ static int NAME(normalise_block)(real *e, ptrdiff_t length, const NAME(block_fra
                                  real max, real n, const NAME(scaling) *scaling,
                                  const NAME(normaliser) *of_row)
 {
-    enum { MOST = FL_BITS == 32 ? 40 : 500 }; /* as inverse_lo may be 2^-80 */
+    const real most = FL_BITS == 32 ? 40 : 500; /* as inverse_lo may be 2^-80 */
     const real down = n - frame->n;
     if (frame->max == (real)-INFINITY)
         memset(e, 0, (size_t)length * sizeof *e);
-    else if (!(down <= MOST))
+    else if (!(down <= most))
         return 0;
     else {
         const vec scale = v_set1((real)ldexp(1, -(int)down)), marked = v_set1(E_OF_MAX);
