@@ -42,11 +42,42 @@ FL_INLINE void NAME(of_labels)(const fl_rows *rows, ptrdiff_t begin, int count, 
     *a = v_load(a_);
 }
 
+/* finish_log of a batch of rows: a long chain of short steps, for which the CPU has the next rows
+   at hand only where nothing else comes between. */
+typedef struct {
+    FL_ALIGNED double hi[BATCH];
+#if FL_BITS == 64
+    FL_ALIGNED double lo[BATCH];
+#endif
+} NAME(logs);
+
+static void NAME(finish_logs)(const NAME(swept) *swept, int count, const NAME(scaling) *common,
+                              NAME(logs) *logs)
+{
+    for (int b = 0; b < count; b += FL_WIDTH_F64) {
+        const row_state state = NAME(states)(swept, b, common);
+        const pair_f64 log = NAME(finish_log)(&state);
+        v_store(logs->hi + b, log.hi);
+#if FL_BITS == 64
+        v_store(logs->lo + b, log.lo);
+#endif
+    }
+}
+
+FL_INLINE pair_f64 NAME(log_of_rows)(const NAME(logs) *logs, int b)
+{
+#if FL_BITS == 64
+    return (pair_f64){v_load(logs->hi + b), v_load(logs->lo + b)};
+#else
+    return single(v_load(logs->hi + b));
+#endif
+}
+
 /* The losses of the rows [h, h + WIDTH) of a batch from `begin` on and, unless NULL, what the
    gradients need. Of special and ignored rows, anything. */
 FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, int count,
-                                   const NAME(swept) *swept, const NAME(scaling) *common,
-                                   NAME(gradients) *gradients)
+                                   const NAME(swept) *swept, const NAME(logs) *logs,
+                                   const NAME(scaling) *common, NAME(gradients) *gradients)
 {
     const fl_loss *loss = rows->loss;
     const f64v zero = v_set1(0.0), one = v_set1(1.0), infinite = v_set1((double)INFINITY);
@@ -59,13 +90,12 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         if (rows->row_weight)
             weight = v_load_part(rows->row_weight + begin + b, count - b, one);
         NAME(of_labels)(rows, begin + b, count - b, &w, &a);
-        const row_state state = NAME(states)(swept, b, common);
         const f64v offset = v_load(swept->offset + b), max = v_add(v_load(swept->max + b), offset);
         const f64v logit = v_load(swept->logit + b), mass = v_load(swept->mass + b);
         const f64v keep = rows->labels ? v_mul(v_set1(1 - loss->label_smoothing), w) : zero;
         const f64v z = v_mul(v_set1(loss->z_loss), w);
 
-        const pair_f64 log = NAME(finish_log)(&state);
+        const pair_f64 log = NAME(log_of_rows)(logs, b);
         const f64v lse = v_add(max, log.hi), gap = v_sub(max, logit);
         const f64v near = NAME(wide_add)(two_sum_f64(max, v_sub(zero, logit)), log).hi;
         const f64v nll = v_select(v_eq(gap, infinite), infinite, near);
@@ -77,6 +107,7 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         if (!gradients)
             continue;
 
+        const row_state state = NAME(states)(swept, b, common);
         const normaliser_parts parts = NAME(finish_normaliser)(&state);
         const pair_f64 sum = parts.sum, by = parts.inverse;
         const f64v p_max = parts.largest.hi, not_max = parts.others.hi;
@@ -247,9 +278,11 @@ static void NAME(cross_entropy)(const fl_rows *rows)
         NAME(sweep_batch)(rows, begin, count, &work, e, e_row, &swept);
         if (NAME(only_sweeps)(rows))
             return;
+        NAME(logs) logs;
+        NAME(finish_logs)(&swept, count, &work.scaling, &logs);
         NAME(gradients) gradients;
         for (int h = 0; h < count; h += WIDTH)
-            NAME(finish_losses)(rows, begin, h, count, &swept, &work.scaling,
+            NAME(finish_losses)(rows, begin, h, count, &swept, &logs, &work.scaling,
                                 gradient ? &gradients : NULL);
         for (int b = 0; rows->losses && (swept.ignored || !swept.in_tile) && b < count; ++b)
             if (NAME(is_ignored)(rows, begin + b))
