@@ -19,7 +19,6 @@ from numpy.lib.array_utils import normalize_axis_tuple
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.ref cimport Py_INCREF
-from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 

@@ -34,7 +34,7 @@ def _limit(operation, cnp.ndarray x not None, cnp.ndarray out not None,
     if operation not in _LIMITS:
         raise ValueError(f"operation must be one of {', '.join(_LIMITS)}, got {operation!r}")
     cdef k.fl_limit limit
-    limit.n_classes = _count(n_classes, 1, INT_MAX, "n_classes")
+    limit.n_classes = _count(n_classes, 1, 2**31 - 1, "n_classes")
     limit.format = _format(x)
     limit.n = cnp.PyArray_SIZE(x)
     cdef cnp.ndarray a

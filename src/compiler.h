@@ -29,7 +29,7 @@
 /* a * b into *product; whether that overflows. */
 #define FL_MULTIPLY_OVERFLOWS(a, b, product) __builtin_mul_overflow(a, b, product)
 
-/* The place of the lowest bit of those that are set, of 64, of which there is one. */
+/* The place of the lowest of 64 bits that is set; one must be. */
 #define FL_LOWEST(bits) __builtin_ctzll(bits)
 
 /* How many bits are set. */

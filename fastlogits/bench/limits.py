@@ -1,6 +1,7 @@
 """The limit of an operation: a loop that does only what it cannot do without, on the same array.
 
 A target that is not met may be out of reach; how near the operation comes to its limit shows it.
+The loop is made of the kernels' own formulas: it does not show when one of these gets slower.
 """
 
 from functools import partial
@@ -19,9 +20,10 @@ _WITHOUT = {"argmax", "top_k"}
 
 
 def prepare(operation: str, d: Data) -> Call | None:
-    """Prepare the loop, or None: a call on an array that is far too small costs more than its work.
+    """Prepare the loop; None where there is none.
 
-    It is of the instruction set and uses the threads that are set when it is called.
+    It is of the instruction set and uses the threads that are set when it is called. A call on an
+    array that is far too small costs more than its work.
     """
     if operation in _WITHOUT or d.x.nbytes < SMALL:
         return None
@@ -30,4 +32,5 @@ def prepare(operation: str, d: Data) -> Call | None:
         targets = d.soft
     elif operation.startswith("binary"):
         targets = d.binary
-    return partial(fastlogits._core._limit, operation, d.x, d.out, targets, d.shape.classes)
+    classes = min(d.shape.classes, 2**31 - 1)
+    return partial(fastlogits._core._limit, operation, d.x, d.out, targets, classes)

@@ -21,7 +21,8 @@ threads it uses.
 Of fastlogits, a target is the ratio it aims at. Its limit is the ratio of a loop, of the same
 instruction set and on as many threads, that does only what the operation cannot do without, such
 as the maximum and the exponentials of all elements and the division or logarithm of each row. A
-target is missed where the ratio is above it and also more than a tenth above the limit.
+target below the limit is out of reach: it is missed only where the ratio is more than a tenth above
+the limit.
 """
 
 EXAMPLES = """\

@@ -9,7 +9,7 @@ from .cases import Shape
 __all__ = ["AT_LIMIT", "MET", "MISSED", "target", "verdict"]
 
 MET, AT_LIMIT, MISSED = "met", "at the limit", "missed"
-# So many times the limit is as near to it as can be asked for.
+# So many times the limit is as near to it as can be asked for where a target is out of reach.
 _NEAR_LIMIT = 1.1
 
 _ISAS = ("avx512", "avx2")
@@ -56,7 +56,7 @@ def target(operation: str, shape: Shape, dtype: str, isa: str) -> float | None:
 
 
 def verdict(ratio: float, target: float | None, limit: float | None) -> str | None:
-    """What became of a target: MET, AT_LIMIT, so that it is out of reach, or MISSED.
+    """What became of a target: MET, AT_LIMIT, where it is out of reach, or MISSED.
 
     The ratio and that of the limit, which may be unknown, are to what the target is of. None where
     there is no target.
@@ -65,7 +65,9 @@ def verdict(ratio: float, target: float | None, limit: float | None) -> str | No
         return None
     if ratio <= target:
         return MET
-    return AT_LIMIT if limit is not None and ratio <= _NEAR_LIMIT * limit else MISSED
+    if limit is not None and target < limit and ratio <= _NEAR_LIMIT * limit:
+        return AT_LIMIT
+    return MISSED
 
 
 def _pair(operation: str, shape: Shape) -> tuple[float, float] | None:

@@ -339,7 +339,16 @@ FL_INLINE NAME(lane_sum)
     return sum;
 }
 
-/* The sum of n terms where no lane has more than one of a span, and only `lanes` of the fold lanes
+/* Lane f and lane f + half, until one is left, of as many as have any term: to add the +0 of the
+   others would change nothing. */
+FL_INLINE NAME(lane_sum) NAME(fold_up)(NAME(lane_sum) *fold, int lanes)
+{
+    FL_UNROLL for (int half = lanes / 2; half; half /= 2) FL_UNROLL for (int f = 0; f < half; ++f)
+        NAME(add_lane_sum)(fold + f, fold + f + half);
+    return fold[0];
+}
+
+/* The sum of n terms where no lane has more than one, and only the first `lanes` of the fold lanes
    have any. */
 FL_INLINE NAME(lane_sum) NAME(sum_few)(NAME(term) *term, void *context, ptrdiff_t n, int lanes)
 {
@@ -368,9 +377,7 @@ FL_INLINE NAME(lane_sum) NAME(sum_terms)(NAME(term) *term, void *context, ptrdif
     if (n <= span) {
         FL_UNROLL for (int f = 0; f < FOLD_LANES; ++f) fold[f] =
             NAME(fold_lane)(term, context, 0, n, span, f);
-        FL_UNROLL for (int half = FOLD_LANES / 2; half; half /= 2)
-            FL_UNROLL for (int f = 0; f < half; ++f) NAME(add_lane_sum)(fold + f, fold + f + half);
-        return fold[0];
+        return NAME(fold_up)(fold, FOLD_LANES);
     }
     for (int f = 0; f < FOLD_LANES; ++f)
         fold[f] = NAME(no_lane_sum)();
@@ -379,10 +386,7 @@ FL_INLINE NAME(lane_sum) NAME(sum_terms)(NAME(term) *term, void *context, ptrdif
             const NAME(lane_sum) sum = NAME(fold_lane)(term, context, j, n, span, f);
             NAME(add_lane_sum)(fold + f, &sum);
         }
-    for (int half = FOLD_LANES / 2; half; half /= 2)
-        for (int f = 0; f < half; ++f)
-            NAME(add_lane_sum)(fold + f, fold + f + half);
-    return fold[0];
+    return NAME(fold_up)(fold, FOLD_LANES);
 }
 
 /* The exponentials of the rows of one register of a tile, each in the frame of its row. */
@@ -495,7 +499,7 @@ typedef struct {
     vec max;
 } NAME(tile_dot);
 
-/* Of class c and of the one that `dot_pass` joins with it. */
+/* Of class c and of the one that `dot_span` joins with it. */
 FL_INLINE NAME(pair) NAME(dot_term_of)(void *context, ptrdiff_t c)
 {
     const NAME(tile_dot) *t = context;

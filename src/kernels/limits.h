@@ -11,23 +11,26 @@
  *     where the result is an array, each element of it: one multiplication of a stored
  *     exponential, or one subtraction;
  *
- * and for each row its division, its logarithm, or both, in float64, a row in each lane. Of
- * elementwise operations an element costs an exponential and, as they need them, a division, a
- * logarithm, and a product with its target. Memory is prefetched as the kernels do it.
+ * and for each row what the kernels finish it with, finish_normaliser, finish_log, or both, in
+ * float64, of which pairs, a row in each lane. Of elementwise operations an element costs an
+ * exponential and, as they need them, a division, a logarithm, and a product with its target.
+ * Memory is prefetched as the kernels do it. The formulas are theirs: were one slower, so were
+ * both.
  *
  * Left out is what depends on where rows begin and end (transposes of narrow rows, registers that a
  * row does not fill, labels and weights), and what makes results exact or special values right:
- * sums in float64, keeping the maximum out of the sum, low parts, the cases of huge rows and of
- * NaN. So are at the ends of the array a cache line and less than a span of elements.
+ * sums in float64, keeping the maximum out of the sum, low parts of exponentials, the cases of huge
+ * rows and of NaN. So are at the ends of the array a cache line and less than a span of elements,
+ * and of a task less than a register of rows.
  */
 #if FL_BITS == 64
 /* Steps of a loop beside the maximum, the exponentials and their sum. */
 enum {
-    STORED = 1,     /* exponentials are stored, and multiplied */
+    STORED = 1,     /* exponentials are stored, and multiplied; of elements, divided */
     SHIFTED = 2,    /* a number is taken off the logits */
     WEIGHTED = 4,   /* there are targets */
-    NORMALISED = 8, /* each row has a division */
-    LOGARITHMS = 16 /* ... and a logarithm */
+    NORMALISED = 8, /* each row is finished by a division */
+    LOGARITHMS = 16 /* each row, or element, has a logarithm */
 };
 #endif
 
@@ -126,9 +129,10 @@ FL_INLINE void NAME(limit_map)(const real *from, ptrdiff_t n, vec max, void *out
 {
     const vec factor = v_set1((real)(1 / FRAME_SCALE));
     for (ptrdiff_t i = 0; i < n; i += FOLD_SPAN)
-        FL_UNROLL for (int q = 0; q < FOLD_SPAN / WIDTH; ++q)
+        FL_UNROLL for (int q = 0; q < FOLD_SPAN / LANES; ++q)
+            FL_UNROLL for (int k = 0; k < GROUP; ++k)
         {
-            const ptrdiff_t at = i + q * WIDTH;
+            const ptrdiff_t at = i + q * LANES + k * WIDTH;
             const vec x = v_load(from + at);
             NAME(limit_store)(out, j + at, steps & STORED ? v_mul(x, factor) : v_sub(x, max),
                               format);

@@ -54,7 +54,8 @@ typedef struct {
 static void NAME(finish_logs)(const NAME(swept) *swept, int count, const NAME(scaling) *common,
                               NAME(logs) *logs)
 {
-    for (int b = 0; b < count; b += FL_WIDTH_F64) {
+    const int end = (count + WIDTH - 1) / WIDTH * WIDTH; /* as finish_losses goes */
+    for (int b = 0; b < end; b += FL_WIDTH_F64) {
         const row_state state = NAME(states)(swept, b, common);
         const pair_f64 log = NAME(finish_log)(&state);
         v_store(logs->hi + b, log.hi);

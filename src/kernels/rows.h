@@ -342,8 +342,8 @@ FL_INLINE void NAME(prefetch_span)(const NAME(ahead) *ahead, ptrdiff_t j, ptrdif
 }
 
 /* A span, of which there are `left` classes where it is not `whole`: its exponentials into e, where
-   `store`, and into the sum, where `all`; else without those of logits that equal max. Returns how
-   many it left out. */
+   `store`, and into the sum, where `all`, which only a whole one may be; else without those of
+   logits that equal max. Returns how many it left out. */
 FL_INLINE int NAME(sum_span)(const real *x, ptrdiff_t left, const NAME(frame) *frame, vec max,
                              NAME(fold_sum) *sum, real *e, int whole, int all, int store,
                              int scaled)
@@ -373,9 +373,9 @@ FL_INLINE int NAME(sum_span)(const real *x, ptrdiff_t left, const NAME(frame) *f
             if (!all) {
                 y[q] = NAME(keep)(other, y[q]);
                 equal += FL_POPCOUNT(v_lanes(v_eq(logit, max)));
+                if (!whole && left - at < WIDTH)
+                    equal -= WIDTH - (int)(left - at);
             }
-            if (!whole && left - at < WIDTH)
-                equal -= WIDTH - (int)(left - at);
         }
         NAME(fold)(sum, k, y);
     }
@@ -467,7 +467,7 @@ static const real *NAME(coefficients)(const NAME(target) *t, ptrdiff_t j, ptrdif
     return buffer;
 }
 
-/* One register of eight that a double span of dot_pass gives to each lane: a (max - x). */
+/* One register of eight that a double span gives to each lane: a (max - x). */
 FL_INLINE vec NAME(dot_term)(vec a, vec x, vec max, vec before, int masked)
 {
     const vec difference = v_sub(max, x);
@@ -476,7 +476,8 @@ FL_INLINE vec NAME(dot_term)(vec a, vec x, vec max, vec before, int masked)
     return v_fma(a, difference, before);
 }
 
-/* A double span, of which there are `left` classes where it is not `whole`. */
+/* Adds what a double span gives to the sums of dot_pass; of it there are `left` classes where it is
+   not `whole`. */
 FL_INLINE void NAME(dot_span)(const real *x, const real *a, ptrdiff_t left, vec max,
                               NAME(fold_sum) *dot, NAME(fold_sum) *mass, int whole, int masked)
 {
@@ -528,11 +529,14 @@ FL_INLINE void NAME(dot_pass)(const real *x, ptrdiff_t n, const real *a, NAME(st
     NAME(fold_lanes)(&mass, &part->dots.mass, &part->dots.mass_lo);
 }
 
-/* The dots of n <= BLOCK contiguous logits, of which part->max is the largest. A coefficient
-   of 0 makes 0 of a logit of -inf too: in what comes out NaN, that is looked after. */
-static void NAME(dot_block)(const real *x, ptrdiff_t n, const real *a, NAME(state) *part,
-                            const NAME(soon) *ahead)
+/* The dots of classes [j, j + n) of a row, of whose logits, contiguous at x, part->max is the
+   largest. A coefficient of 0 makes 0 of a logit of -inf too: in what comes out NaN, that is looked
+   after. */
+static void NAME(dot_block)(const real *x, ptrdiff_t j, ptrdiff_t n, const NAME(target) *target,
+                            NAME(state) *part, const NAME(soon) *ahead)
 {
+    FL_ALIGNED real buffer[BLOCK];
+    const real *a = NAME(coefficients)(target, j, n, buffer);
     NAME(dot_pass)(x, n, a, part, ahead, 0);
     if (isnan(part->dots.dot))
         NAME(dot_pass)(x, n, a, part, ahead, 1);
@@ -632,7 +636,8 @@ static NAME(state)
 _Static_assert(sizeof(NAME(state)) <= FL_STATE && BLOCK >= FL_LEAST_BLOCK, "room for the states");
 _Static_assert(BLOCK / FOLD_SPAN <= 64, "a bit for each span");
 
-/* Sums a block whose largest logit is part->max and not far out. Chooses its frame. */
+/* Sums a block in the frame of part->max: the largest logit of it or, where the row is huge, of the
+   row. */
 FL_INLINE void NAME(sum_in_frame)(const real *block, ptrdiff_t n, const vec *tops,
                                   const NAME(scaling) *scaling, NAME(state) *part,
                                   const NAME(ahead) *ahead, real *e)
@@ -644,8 +649,8 @@ FL_INLINE void NAME(sum_in_frame)(const real *block, ptrdiff_t n, const vec *top
 
 /*
  * Sweeps a row of one block as `sweep` does, to which it leaves one whose largest logit is -inf or
- * far out: returns 0 then, with nothing written. Of rows that are short, what is done once for
- * each counts.
+ * far out: returns 0 then, with nothing in e; *row means nothing. Of rows that are short, what is
+ * done once for each counts.
  */
 FL_INLINE int NAME(sweep_short)(const fl_row *x, ptrdiff_t n, const NAME(scaling) *scaling,
                                 const NAME(target) *target, real *buffer, real *e,
@@ -655,11 +660,8 @@ FL_INLINE int NAME(sweep_short)(const fl_row *x, ptrdiff_t n, const NAME(scaling
     const real *block = NAME(take_max)(x, 0, n, buffer, tops, &row->max);
     if (row->max == (real)-INFINITY || NAME(is_far)(row->max, scaling))
         return 0;
-    if (target) {
-        FL_ALIGNED real coefficients[BLOCK];
-        const real *a = NAME(coefficients)(target, 0, n, coefficients);
-        NAME(dot_block)(block, n, a, row, &ahead->targets);
-    }
+    if (target)
+        NAME(dot_block)(block, 0, n, target, row, &ahead->targets);
     NAME(sum_in_frame)(block, n, tops, scaling, row, ahead, e);
     return 1;
 }
@@ -683,7 +685,6 @@ static NAME(state) NAME(sweep)(const fl_row *x, ptrdiff_t n, NAME(scaling) *scal
                                const NAME(target) *target, const fl_part *share, real *buffer,
                                real *e, NAME(block_frame) *frames, const NAME(ahead) *next)
 {
-    FL_ALIGNED real coefficients[BLOCK];
     const NAME(state) empty = {.max = (real)-INFINITY};
     const ptrdiff_t end = share ? share->end : n;
     NAME(state) row = empty;
@@ -717,10 +718,8 @@ static NAME(state) NAME(sweep)(const fl_row *x, ptrdiff_t n, NAME(scaling) *scal
         if (frames)
             frames[j / BLOCK].max = (real)-INFINITY;
         const NAME(ahead) *ahead = last ? next : &later;
-        if (target) {
-            const real *a = NAME(coefficients)(target, j, length, coefficients);
-            NAME(dot_block)(block, length, a, &part, &ahead->targets);
-        }
+        if (target)
+            NAME(dot_block)(block, j, length, target, &part, &ahead->targets);
         if (nothing) {
             if (NAME(find_nan)(block, length) < length)
                 part.rest = (double)NAN;
