@@ -339,8 +339,7 @@ FL_INLINE NAME(lane_sum)
     return sum;
 }
 
-/* Lane f and lane f + half, until one is left, of as many as have any term: to add the +0 of the
-   others would change nothing. */
+/* Lane f and lane f + half, until one is left. */
 FL_INLINE NAME(lane_sum) NAME(fold_up)(NAME(lane_sum) *fold, int lanes)
 {
     FL_UNROLL for (int half = lanes / 2; half; half /= 2) FL_UNROLL for (int f = 0; f < half; ++f)
@@ -349,7 +348,7 @@ FL_INLINE NAME(lane_sum) NAME(fold_up)(NAME(lane_sum) *fold, int lanes)
 }
 
 /* The sum of n terms where no lane has more than one, and only the first `lanes` of the fold lanes
-   have any. */
+   have any: to add the +0 of the others would change nothing. */
 FL_INLINE NAME(lane_sum) NAME(sum_few)(NAME(term) *term, void *context, ptrdiff_t n, int lanes)
 {
     NAME(lane_sum) fold[FOLD_LANES];
@@ -361,9 +360,7 @@ FL_INLINE NAME(lane_sum) NAME(sum_few)(NAME(term) *term, void *context, ptrdiff_
             NAME(add_terms)(fold + f, &y, 1);
         }
     }
-    FL_UNROLL for (int half = lanes / 2; half; half /= 2) FL_UNROLL for (int f = 0; f < half; ++f)
-        NAME(add_lane_sum)(fold + f, fold + f + half);
-    return fold[0];
+    return NAME(fold_up)(fold, lanes);
 }
 
 /* The sum of n terms, in the order of rows.h, in spans of `span` classes. */

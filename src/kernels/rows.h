@@ -382,6 +382,24 @@ FL_INLINE int NAME(sum_span)(const real *x, ptrdiff_t left, const NAME(frame) *f
     return equal;
 }
 
+/* sum_span of the whole spans that have a bit in `which`, each to its place. */
+FL_INLINE int NAME(sum_spans)(const real *x, uint64_t which, const NAME(frame) *frame, vec max,
+                              NAME(fold_sum) *spans, const NAME(ahead) *ahead, real *e, int all,
+                              int store, int scaled)
+{
+    int equal = 0;
+    for (; which; which &= which - 1) {
+        const int i = FL_LOWEST(which);
+        const ptrdiff_t at = i * FOLD_SPAN;
+        NAME(prefetch_span)(ahead, at, at + FOLD_SPAN);
+        NAME(fold_sum) span = NAME(fold_nothing)();
+        equal += NAME(sum_span)(x + at, FOLD_SPAN, frame, max, &span, store ? e + at : NULL, 1, all,
+                                store, scaled);
+        spans[i] = span;
+    }
+    return equal;
+}
+
 /*
  * The exponentials of n <= BLOCK contiguous logits in the frame: their sum without those of max
  * and, where `store`, each of them into e (which may be x). Logits are compared with max only
@@ -394,33 +412,14 @@ FL_INLINE void NAME(sum_block)(const real *x, ptrdiff_t n, const vec *tops,
     const NAME(frame) frame = *frame_;
     const vec max = v_set1(part->max);
     NAME(fold_sum) sum = NAME(fold_nothing)(), spans[BLOCK / FOLD_SPAN], rest = sum;
-    ptrdiff_t equal = 0;
     /* The spans with max are summed last: which one it is, no branch has to guess. */
     const int n_spans = (int)(n / FOLD_SPAN);
-    uint64_t plain = 0, with_max = 0; /* a bit for each */
-    for (int i = 0; i < n_spans; ++i) {
-        const uint64_t has_max = v_lanes(v_eq(tops[i], max)) != 0;
-        with_max |= has_max << i;
-        plain |= (has_max ^ 1) << i;
-    }
-    for (; plain; plain &= plain - 1) {
-        const int i = FL_LOWEST(plain);
-        const ptrdiff_t at = i * FOLD_SPAN;
-        NAME(prefetch_span)(ahead, at, at + FOLD_SPAN);
-        NAME(fold_sum) span = NAME(fold_nothing)();
-        NAME(sum_span)(x + at, FOLD_SPAN, &frame, max, &span, store ? e + at : NULL, 1, 1, store,
-                       scaled);
-        spans[i] = span;
-    }
-    for (; with_max; with_max &= with_max - 1) {
-        const int i = FL_LOWEST(with_max);
-        const ptrdiff_t at = i * FOLD_SPAN;
-        NAME(prefetch_span)(ahead, at, at + FOLD_SPAN);
-        NAME(fold_sum) span = NAME(fold_nothing)();
-        equal += NAME(sum_span)(x + at, FOLD_SPAN, &frame, max, &span, store ? e + at : NULL, 1, 0,
-                                store, scaled);
-        spans[i] = span;
-    }
+    uint64_t with_max = 0; /* a bit for each */
+    for (int i = 0; i < n_spans; ++i)
+        with_max |= (uint64_t)(v_lanes(v_eq(tops[i], max)) != 0) << i;
+    const uint64_t plain = (((uint64_t)1 << n_spans) - 1) & ~with_max;
+    NAME(sum_spans)(x, plain, &frame, max, spans, ahead, e, 1, store, scaled);
+    ptrdiff_t equal = NAME(sum_spans)(x, with_max, &frame, max, spans, ahead, e, 0, store, scaled);
     const ptrdiff_t j = n_spans * FOLD_SPAN;
     NAME(prefetch_span)(ahead, j, n);
     if (j < n)
@@ -634,7 +633,7 @@ static NAME(state)
 }
 
 _Static_assert(sizeof(NAME(state)) <= FL_STATE && BLOCK >= FL_LEAST_BLOCK, "room for the states");
-_Static_assert(BLOCK / FOLD_SPAN <= 64, "a bit for each span");
+_Static_assert(BLOCK / FOLD_SPAN < 64, "a bit for each span");
 
 /* Sums a block in the frame of part->max: the largest logit of it or, where the row is huge, of the
    row. */
