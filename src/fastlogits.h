@@ -34,7 +34,7 @@ enum {
 };
 
 /* Bytes for two tiles of 64 rows of a block of classes: fewer, in the L2 cache, cost more, as
-   their memory comes in shorter runs. */
+   their memory comes in shorter runs. Or for the exponentials of rows that are streamed. */
 enum { FL_SCRATCH = 1 << 21 };
 
 /* How a number is stored. What is wider than a kernel's own type is rounded to it. */

@@ -41,15 +41,6 @@ ptrdiff_t fl_walk_rows(const fl_walk *walk)
     return n;
 }
 
-/* For rows side by side: where those are few, or their logits, the kernels do without. */
-static void *scratch_for(const fl_walk *walk, ptrdiff_t n_rows)
-{
-    const int last = walk->ndim - 1;
-    const ptrdiff_t size = fl_format_size(walk->rows.x.format);
-    const int beside = walk->ndim > 0 && walk->x_stride[last] == size && walk->rows.x.class != size;
-    return beside && walk->rows.n_classes >= 64 && n_rows >= 64 ? malloc(FL_SCRATCH) : NULL;
-}
-
 fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most)
 {
     const int last = walk->ndim - 1;
@@ -95,11 +86,11 @@ fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most)
     return rows;
 }
 
-/* Outputs of fewer bytes are still in the caches when they are read. Only of rows side by side that
-   have scratch memory it pays: of others the exponentials leave time enough to fetch what is
-   overwritten. */
+/* Outputs of fewer bytes are still in the caches when they are read. */
 enum { STREAMED = 1 << 24 };
 
+/* Whether what is written had better go past the caches. Not where rows are narrow: their
+   exponentials leave time enough to fetch what is overwritten. */
 static int streams(const fl_walk *walk)
 {
     const fl_view *out = &walk->rows.out;
@@ -108,15 +99,30 @@ static int streams(const fl_walk *walk)
            fl_walk_rows(walk) > (STREAMED / fl_format_size(out->format) - 1) / n;
 }
 
+/* Whether rows lie side by side, and so that a kernel may bring many of them together at a time:
+   where they are few, or their classes, it does without. */
+static int are_beside(const fl_walk *walk, ptrdiff_t n_rows)
+{
+    const int last = walk->ndim - 1;
+    const ptrdiff_t size = fl_format_size(walk->rows.x.format);
+    return walk->ndim > 0 && walk->x_stride[last] == size && walk->rows.x.class != size &&
+           walk->rows.n_classes >= 64 && n_rows >= 64;
+}
+
+/* Of rows one after another so many classes at least: to write each by whole lines takes time too.
+ */
+enum { LEAST_STREAMED = 640 };
+
 void fl_run_rows(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t end, double *losses,
                  double *figures)
 {
-    void *scratch = scratch_for(walk, end - begin);
-    const int streamed = scratch && streams(walk);
+    const int beside = are_beside(walk, end - begin);
+    const int streamed = (beside || walk->rows.n_classes >= LEAST_STREAMED) && streams(walk);
+    void *scratch = beside || streamed ? malloc(FL_SCRATCH) : NULL;
     for (ptrdiff_t i = begin; i < end;) {
         fl_rows rows = fl_rows_from(walk, i, end - i);
         rows.scratch = scratch;
-        rows.streams = streamed;
+        rows.streams = streamed && scratch;
         if (losses)
             rows.losses = losses + (i - begin);
         if (figures)

@@ -25,7 +25,8 @@ static int NAME(batch_of)(ptrdiff_t n_classes, ptrdiff_t classes)
 FL_INLINE int NAME(in_scratch)(const fl_rows *rows)
 {
     const int one_stride = !rows->x.axes && !rows->out.axes && !rows->targets.axes;
-    return rows->scratch && one_stride && rows->n_rows >= PANEL && rows->n_classes <= BLOCK &&
+    return rows->scratch && one_stride && !NAME(has_near_classes)(&rows->x) &&
+           rows->n_rows >= PANEL && rows->n_classes <= BLOCK &&
            NAME(tile_width)(rows->n_classes, BLOCK) == 0;
 }
 
@@ -50,13 +51,13 @@ FL_INLINE ptrdiff_t NAME(end_class)(const fl_rows *rows)
 
 FL_INLINE int NAME(only_sweeps)(const fl_rows *rows) { return rows->part && rows->part->first; }
 
-/* Sets the classes of row i that this thread is to write. */
-static void NAME(fill_classes)(const fl_rows *rows, const fl_view *view, ptrdiff_t i, real value)
+/* Sets classes [j, j + n) of row i. */
+static void NAME(fill_classes)(const fl_view *view, ptrdiff_t i, ptrdiff_t j, ptrdiff_t n,
+                               real value)
 {
     const fl_row row = NAME(row_of)(view, i);
-    const ptrdiff_t end = NAME(end_class)(rows);
-    for (ptrdiff_t j = NAME(first_class)(rows); j < end; ++j)
-        NAME(set)(&row, j, value);
+    for (ptrdiff_t k = j; k < j + n; ++k)
+        NAME(set)(&row, k, value);
 }
 
 /* The scaling of row b. */
@@ -146,6 +147,7 @@ typedef struct {
     NAME(labels) *labels;      /* of losses of labels only */
     NAME(block_frame) *frames; /* KEPT_BLOCKS, of the exponentials of a batch of rows */
     const fl_view *out;        /* to be prefetched, or NULL */
+    NAME(behind) *behind;      /* NULL, or what is to be written past the caches */
     int keep;                  /* whether a tile keeps exponentials in place of logits */
 } NAME(work);
 
@@ -177,23 +179,55 @@ FL_INLINE NAME(work) NAME(work_of)(const fl_rows *rows, double temperature, ptrd
     };
 }
 
+/* Has the rows written past the caches, along with the sweeps of those that follow, if that is
+   best: their exponentials, if they have a place, then have it in the scratch memory. */
+FL_INLINE void NAME(stream)(const fl_rows *rows, NAME(work) *work, NAME(behind) *behind)
+{
+    const ptrdiff_t n = rows->n_classes;
+    *behind = (NAME(behind)){.count = 0};
+    if (!rows->streams || rows->part || work->tile.width > 0 || !NAME(has_dense)(&rows->out) ||
+        n > (KEPT_BLOCKS - 1) * BLOCK)
+        return; /* what is longer might not fit */
+    work->behind = behind;
+    work->out = NULL;
+}
+
 FL_INLINE ptrdiff_t NAME(blocks_of)(ptrdiff_t n_classes)
 {
     return n_classes / BLOCK + (n_classes % BLOCK > 0);
 }
 
+/* Where the exponentials of the rows from `begin` on, which are streamed, go in the scratch memory.
+   Those of the batch before may be there yet: rows of one block have either half of it by turns;
+   longer ones have one place, where a block takes that of one which has been written. Half a page
+   off the logits, as the CPU takes a load to depend on stores before it whose addresses are alike
+   in the lowest 12 bits: that costs up to a third. */
+FL_INLINE real *NAME(place_in_scratch)(const fl_rows *rows, ptrdiff_t begin, const NAME(work) *work,
+                                       ptrdiff_t *e_row)
+{
+    enum { PAGE = 4096 };
+    const ptrdiff_t n = rows->n_classes, size = sizeof(real);
+    const int is_short = n <= BLOCK, later = is_short && begin / work->batch % 2;
+    char *half = (char *)rows->scratch + later * (FL_SCRATCH / 2);
+    const uintptr_t x = (uintptr_t)rows->x.data + (uintptr_t)(is_short ? begin * rows->x.row : 0);
+    *e_row = rows->x.row == n * size ? n : NAME(spread_row)(n);
+    return (real *)half + (x + PAGE / 2 - (uintptr_t)half) % PAGE / sizeof(real);
+}
+
 /* Where the exponentials of the rows from `begin` on go, and how far it is from row to row: to
    where the results will be or, if that is not dense, to `spread`; NULL: they do not fit, or would
    take the place of logits that may have to be swept again. */
-FL_INLINE real *NAME(place_of_batch)(const fl_rows *rows, ptrdiff_t begin, real *spread,
+FL_INLINE real *NAME(place_of_batch)(const fl_rows *rows, ptrdiff_t begin, const NAME(work) *work,
                                      ptrdiff_t *e_row)
 {
+    if (work->behind)
+        return NAME(place_in_scratch)(rows, begin, work, e_row);
     const int dense = NAME(has_dense)(&rows->out);
     *e_row = dense ? rows->out.row / (ptrdiff_t)sizeof(real) : NAME(spread_row)(rows->n_classes);
     const int fit = dense && !rows->part && rows->out.data != rows->x.data;
     if (NAME(blocks_of)(rows->n_classes) > (fit ? KEPT_BLOCKS : 1))
         return NULL;
-    return dense ? (real *)((char *)rows->out.data + begin * rows->out.row) : spread;
+    return dense ? (real *)((char *)rows->out.data + begin * rows->out.row) : work->spread;
 }
 
 /* Those of row b of a batch; NULL: it is one block, or has no place e for its exponentials. */
@@ -214,6 +248,14 @@ FL_INLINE int NAME(count)(const fl_rows *rows, ptrdiff_t begin, const NAME(work)
     const char *x = (const char *)rows->x.data + begin * rows->x.row;
     const int beside = rows->x.row == sizeof(real) && rows->x.class % 64 == 0 && work->tile.width;
     return work->batch - (beside ? (int)((uintptr_t)x % 64 / sizeof(real)) : 0);
+}
+
+/* The first and the last cache line of row i, which are not written as a whole. */
+FL_INLINE void NAME(prefetch_ends)(const fl_view *view, ptrdiff_t i, ptrdiff_t n)
+{
+    const char *row = (const char *)view->data + i * view->row;
+    FL_PREFETCH(row);
+    FL_PREFETCH(row + n * (ptrdiff_t)sizeof(real));
 }
 
 /* Fewer rows are swept one after another. */
@@ -283,7 +325,10 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
     const ptrdiff_t soon = AHEAD / (rows->n_classes + 1) + 1;
     const ptrdiff_t later = FAR / ((ptrdiff_t)sizeof(real) * rows->n_classes + 1) + 1;
     const int is_short = rows->n_classes > 0 && rows->n_classes <= BLOCK && !rows->part;
-    NAME(clear_last)(swept, count);
+    if (work->behind && work->behind->count != count)
+        NAME(write_behind)(work->behind, work->behind->count, 0);
+    if (!work->behind || work->behind->count != count)
+        NAME(clear_last)(swept, count); /* of no row that is yet to be written */
     for (int b = 0; b < count; ++b) {
         const ptrdiff_t i = begin + b, next = i + soon < rows->n_rows ? i + soon : i;
         const ptrdiff_t far = next + later < rows->n_rows ? later : 0;
@@ -292,6 +337,12 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
         if (work->out) {
             ahead.out = NAME(row_soon)(work->out, next, far);
             ahead.own = NAME(row_of)(work->out, i);
+        }
+        if (work->behind) {
+            ahead.behind = work->behind;
+            NAME(prefetch_ends)(&rows->out, i, rows->n_classes);
+            if (is_short)
+                NAME(write_behind)(work->behind, b + 1, 0);
         }
         if (rows->targets.data)
             ahead.targets = NAME(row_soon)(&rows->targets, next, far);
@@ -319,6 +370,8 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
                 state = NAME(sweep)(&row, rows->n_classes, &scaling, target, rows->part,
                                     work->buffer, to, NAME(frames_of)(rows, b, e, work), &ahead);
         }
+        if (ahead.behind)
+            NAME(write_behind)(ahead.behind, b + 1, 0);
         swept->max[b] = (double)(state.max - scaling.offset);
         swept->equal[b] = state.equal;
         swept->rest[b] = state.rest;

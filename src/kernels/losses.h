@@ -190,9 +190,37 @@ static void NAME(to_gradient)(void *context, real *p, ptrdiff_t j, ptrdiff_t n)
         const vec y = NAME(with_target)(v_load_part(p + i, n - i, zero),
                                         v_load_part(a + i, n - i, zero), factor, minus_scale);
         v_store_part(p + i, n - i, y);
-    } else if (by->all->factor[by->b] != 1) {
+    } else {
         FOR_EACH_REGISTER(p, p, n, zero, y = v_mul(x, factor));
     }
+}
+
+/* A batch of rows after the first sweep, and their gradients. */
+typedef struct {
+    NAME(batch) rows;
+    const NAME(gradients) *gradients;
+} NAME(gradient_batch);
+
+FL_INLINE void NAME(write_gradient)(const void *batch_, int b, ptrdiff_t j, ptrdiff_t n)
+{
+    const NAME(gradient_batch) *batch = batch_;
+    const fl_rows *rows = batch->rows.rows;
+    const ptrdiff_t i = batch->rows.begin + b;
+    if (NAME(is_ignored)(rows, i) || NAME(is_special)(batch->rows.swept, b)) {
+        const real value = NAME(is_ignored)(rows, i) ? 0 : (real)NAN;
+        NAME(fill_classes)(&rows->out, i, j, n, value);
+        if (rows->hess.data)
+            NAME(fill_classes)(&rows->hess, i, j, n, value);
+        return;
+    }
+    const ptrdiff_t label = NAME(label_of)(rows, i);
+    const NAME(at_label) at_label = {label < 0 ? label : label - j, batch->gradients->at_label[b]};
+    NAME(target) target;
+    NAME(gradient) by = {batch->gradients, b, NAME(target_of)(rows, i, &target), {.data = NULL}};
+    if (rows->hess.data)
+        by.hess = NAME(row_of)(&rows->hess, i);
+    const int plain = !by.target && !by.hess.data && by.all->factor[b] == 1;
+    NAME(finish_block)(&batch->rows, b, j, n, plain ? NULL : NAME(to_gradient), &by, &at_label);
 }
 
 /* The rows of a tile. */
@@ -270,18 +298,22 @@ static void NAME(cross_entropy)(const fl_rows *rows)
     work.keep = gradient;
     NAME(block_frame) frames[KEPT_BLOCKS];
     work.frames = frames;
+    NAME(swept) swept;
+    NAME(gradients) gradients;
+    NAME(gradient_batch) batch = {{rows, &work, &swept, &gradients.normalisers, 0, NULL, 0},
+                                  &gradients};
+    NAME(behind) behind;
+    NAME(stream)(rows, &work, &behind);
     int count;
     for (ptrdiff_t begin = 0; begin < rows->n_rows; begin += count) {
         count = NAME(count)(rows, begin, &work);
         ptrdiff_t e_row = 0;
-        real *e = gradient ? NAME(place_of_batch)(rows, begin, work.spread, &e_row) : NULL;
-        NAME(swept) swept;
+        real *e = gradient ? NAME(place_of_batch)(rows, begin, &work, &e_row) : NULL;
         NAME(sweep_batch)(rows, begin, count, &work, e, e_row, &swept);
         if (NAME(only_sweeps)(rows))
             return;
         NAME(logs) logs;
         NAME(finish_logs)(&swept, count, &work.scaling, &logs);
-        NAME(gradients) gradients;
         for (int h = 0; h < count; h += WIDTH)
             NAME(finish_losses)(rows, begin, h, count, &swept, &logs, &work.scaling,
                                 gradient ? &gradients : NULL);
@@ -296,27 +328,8 @@ static void NAME(cross_entropy)(const fl_rows *rows)
             NAME(finish_tile)(rows, begin, count, &swept, &gradients, spread);
             continue;
         }
-        for (int b = 0; b < count; ++b) {
-            const ptrdiff_t i = begin + b;
-            const fl_row out = NAME(row_of)(&rows->out, i);
-            fl_row hess = {.data = NULL};
-            if (rows->hess.data)
-                hess = NAME(row_of)(&rows->hess, i);
-            if (NAME(is_ignored)(rows, i) || NAME(is_special)(&swept, b)) {
-                const real value = NAME(is_ignored)(rows, i) ? 0 : (real)NAN;
-                NAME(fill_classes)(rows, &rows->out, i, value);
-                if (hess.data)
-                    NAME(fill_classes)(rows, &rows->hess, i, value);
-                continue;
-            }
-            NAME(target) target;
-            NAME(gradient) by = {&gradients, b, NAME(target_of)(rows, i, &target), hess};
-            const NAME(normaliser) normaliser = NAME(normaliser_of_row)(&gradients.normalisers, b);
-            NAME(finish_row)(rows, begin, b, e ? e + b * e_row : NULL, &swept, &work, &normaliser,
-                             NAME(to_gradient), &by);
-            const ptrdiff_t label = NAME(label_of)(rows, i);
-            if (label >= NAME(first_class)(rows) && label < NAME(end_class)(rows))
-                NAME(set)(&out, label, gradients.at_label[b]);
-        }
+        batch.rows.begin = begin, batch.rows.e = e, batch.rows.e_row = e_row;
+        NAME(write_batch)(rows, &batch, count, NAME(write_gradient), work.behind);
     }
+    NAME(write_last)(&behind);
 }

@@ -297,12 +297,45 @@ typedef struct {
     int next; /* whether it is a row, not the rest of one */
 } NAME(soon);
 
+/* Writes classes [j, j + n) of row b of a batch, of one block. */
+typedef void NAME(write)(const void *batch, int b, ptrdiff_t j, ptrdiff_t n);
+
+/*
+ * The rows of a batch that are swept, and not yet written. Where they are best written past the
+ * caches, a row of them is written when the sweep of the same row of the next batch begins, a block
+ * before a block: the stores then take their time while the CPU computes, and the exponentials of
+ * both rows need one place.
+ */
+typedef struct {
+    NAME(write) *write;
+    const void *batch;
+    ptrdiff_t begin, end; /* the classes of each row */
+    int count;            /* of rows; 0: nothing is behind */
+    int b;                /* the first that is not written ... */
+    ptrdiff_t j;          /* ... from this class on */
+} NAME(behind);
+
 /* Passed by its address: a copy would read what has just been written, with wider loads, and so
    wait for all stores before it. */
 typedef struct {
     NAME(soon) x, out, targets;
-    fl_row own; /* where the row in hand will be written */
+    fl_row own;           /* where the row in hand will be written */
+    NAME(behind) *behind; /* or NULL */
 } NAME(ahead);
+
+/* Writes the rows before row b, and of that one the blocks that begin before class `end`. */
+static void NAME(write_behind)(NAME(behind) *behind, int b, ptrdiff_t end)
+{
+    while (behind->b < behind->count && (behind->b < b || (behind->b == b && behind->j < end))) {
+        const ptrdiff_t j = behind->j, left = behind->end - j, n = left < BLOCK ? left : BLOCK;
+        behind->write(behind->batch, behind->b, j, n);
+        behind->j += n;
+        if (behind->j == behind->end) {
+            behind->j = behind->begin;
+            ++behind->b;
+        }
+    }
+}
 
 /* Row i of an array and the one `far` rows after it, where classes follow each other closely. */
 FL_INLINE NAME(soon) NAME(row_soon)(const fl_view *view, ptrdiff_t i, ptrdiff_t far)
@@ -691,6 +724,8 @@ static NAME(state) NAME(sweep)(const fl_row *x, ptrdiff_t n, NAME(scaling) *scal
     int huge = 0;
     for (ptrdiff_t j = share ? share->begin : 0; j < end; j += BLOCK) {
         const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
+        if (next->behind)
+            NAME(write_behind)(next->behind, next->behind->b, j + length);
         NAME(state) part = empty;
         vec tops[BLOCK / FOLD_SPAN];
         const real *block = NAME(take_max)(x, j, length, buffer, tops, &part.max);

@@ -2,34 +2,41 @@
  * The second sweeps that give a number for each class or one for a row: softmax, log_softmax and
  * logsumexp.
  */
-/* How many of n elements lie before the first aligned register: a store across two cache lines
-   takes two. */
-FL_INLINE ptrdiff_t NAME(unaligned)(const real *p, ptrdiff_t n)
+/* How many of n elements lie before the first address that is aligned to `step` of them: a store
+   across two cache lines takes two. */
+FL_INLINE ptrdiff_t NAME(unaligned)(const real *p, ptrdiff_t n, int step)
 {
-    const ptrdiff_t head = (ptrdiff_t)(-(uintptr_t)p / sizeof(real) % WIDTH);
+    const ptrdiff_t head = (ptrdiff_t)(-(uintptr_t)p / sizeof(real) % (uintptr_t)step);
     return head < n ? head : n;
 }
 
-/* Visits a contiguous block register by register: BODY sets y from x, of which `fill` stands
-   in for what is missing of a part of a register. */
+/* Visits a contiguous block register by register: BODY sets y from x, which begins with element
+   `at`, and of which `fill` stands in for what is missing of a part of a register. */
 #define FOR_EACH_REGISTER(from, to, n, fill, BODY)                                                 \
+    FOR_EACH_(from, to, n, fill, BODY, WIDTH, v_store)
+/* The same past the caches, which takes whole cache lines. */
+#define FOR_EACH_PAST(from, to, n, fill, BODY)                                                     \
+    FOR_EACH_(from, to, n, fill, BODY, 64 / (int)sizeof(real), v_stream)
+#define FOR_EACH_(from, to, n, fill, BODY, step, put)                                              \
     do {                                                                                           \
-        ptrdiff_t j_ = NAME(unaligned)(to, n);                                                     \
-        FOR_PART_(from, to, j_, fill, BODY);                                                       \
-        for (; j_ + WIDTH <= (n); j_ += WIDTH) {                                                   \
-            const vec x = v_load((from) + j_);                                                     \
-            vec y;                                                                                 \
-            BODY;                                                                                  \
-            v_store((to) + j_, y);                                                                 \
-        }                                                                                          \
-        FOR_PART_((from) + j_, (to) + j_, (n) - j_, fill, BODY);                                   \
+        ptrdiff_t j_ = NAME(unaligned)(to, n, step);                                               \
+        FOR_PARTS_(0, from, to, j_, fill, BODY);                                                   \
+        for (; j_ + (step) <= (n); j_ += (step))                                                   \
+            FL_UNROLL for (ptrdiff_t at = j_; at < j_ + (step); at += WIDTH)                       \
+            {                                                                                      \
+                const vec x = v_load((from) + at);                                                 \
+                vec y;                                                                             \
+                BODY;                                                                              \
+                put((to) + at, y);                                                                 \
+            }                                                                                      \
+        FOR_PARTS_(j_, from, to, n, fill, BODY);                                                   \
     } while (0)
-#define FOR_PART_(from, to, n, fill, BODY)                                                         \
-    if ((n) > 0) {                                                                                 \
-        const vec x = v_load_part(from, n, fill);                                                  \
+#define FOR_PARTS_(begin, from, to, end, fill, BODY)                                               \
+    for (ptrdiff_t at = (begin); at < (end); at += WIDTH) {                                        \
+        const vec x = v_load_part((from) + at, (end) - at, fill);                                  \
         vec y;                                                                                     \
         BODY;                                                                                      \
-        v_store_part(to, n, y);                                                                    \
+        v_store_part((to) + at, (end) - at, y);                                                    \
     }
 
 /* What softmax multiplies by, and the probability of the largest logit, which none exceeds: it
@@ -128,90 +135,178 @@ FL_INLINE vec NAME(map_normalised)(const void *context, vec x, ptrdiff_t c, int 
     return NAME(normalised)(x, &by);
 }
 
-/* What is to be made of the probabilities of classes [j, j + n) of a row, in place. */
-typedef void NAME(then)(void *context, real *p, ptrdiff_t j, ptrdiff_t n);
+/* Of a block of exponentials that are stored, what makes probabilities of them, and the exponential
+   of the logit that is stored as E_OF_MAX. */
+typedef struct {
+    NAME(normaliser) by;
+    real of_max; /* E_OF_MAX, where that logit is the row's largest */
+} NAME(block_normaliser);
 
-static void NAME(leave)(void *context, real *p, ptrdiff_t j, ptrdiff_t n)
-{
-    (void)context, (void)p, (void)j, (void)n;
-}
-
-/* A block of exponentials in a frame of its own, of a row whose frame is that of exponent n, where
-   the results will be. Returns 0 where its probabilities are so small that the factors to make
-   them with might be subnormal. */
-static int NAME(normalise_block)(real *e, ptrdiff_t length, const NAME(block_frame) *frame,
-                                 real max, real n, const NAME(scaling) *scaling,
-                                 const NAME(normaliser) *of_row)
+/* That of a block in a frame of its own, of a row whose frame is that of exponent n. Returns 0
+   where its probabilities are so small that the factors to make them with might be subnormal. */
+static int NAME(find_block_normaliser)(const NAME(block_frame) *frame, real max, real n,
+                                       const NAME(scaling) *scaling, NAME(block_normaliser) *block)
 {
     const real most = FL_BITS == 32 ? 40 : 500; /* as inverse_lo may be 2^-80 */
     const real down = n - frame->n;
-    if (frame->max == (real)-INFINITY)
-        memset(e, 0, (size_t)length * sizeof *e);
-    else if (!(down <= most))
+    if (!(down <= most))
         return 0;
-    else {
-        const vec scale = v_set1((real)ldexp(1, -(int)down)), marked = v_set1(E_OF_MAX);
-        const NAME(normaliser) by = {
-            .inverse = v_mul(of_row->inverse, scale),
-            .inverse_lo = v_mul(of_row->inverse_lo, scale),
-            .largest = of_row->largest,
-        };
-        if (frame->max == max) {
-            NAME(normalise_stored)(e, length, &by);
-            return 1;
-        }
-        const NAME(frame) own = NAME(frame_of)(v_set1(frame->n), scaling);
-        const vec x_max = v_set1(frame->max);
-        const vec of_max =
-            scaling->scaled ? NAME(exp)(x_max, &own, 1).hi : NAME(exp)(x_max, &own, 0).hi;
-        FOR_EACH_REGISTER(e, e, length, v_set1((real)0),
-                          y = NAME(normalised)(v_select(v_eq(x, marked), of_max, x), &by));
-    }
+    const vec scale = v_set1((real)ldexp(1, -(int)down));
+    block->by.inverse = v_mul(block->by.inverse, scale);
+    block->by.inverse_lo = v_mul(block->by.inverse_lo, scale);
+    if (frame->max == max)
+        return 1;
+    const NAME(frame) own = NAME(frame_of)(v_set1(frame->n), scaling);
+    const vec x_max = v_set1(frame->max);
+    block->of_max =
+        v_hmax(scaling->scaled ? NAME(exp)(x_max, &own, 1).hi : NAME(exp)(x_max, &own, 0).hi);
     return 1;
 }
 
-/* The second sweep of row b of a batch, to probabilities. `e`: its exponentials, or NULL where
-   they are to be computed again. */
-FL_INLINE void NAME(finish_row)(const fl_rows *rows, ptrdiff_t begin, int b, real *e,
-                                const NAME(swept) *swept, const NAME(work) *work,
-                                const NAME(normaliser) *by, NAME(then) *then, void *context)
+static void NAME(normalise_block)(real *e, ptrdiff_t n, const NAME(block_normaliser) *block)
 {
-    const ptrdiff_t n = rows->n_classes;
-    const fl_row out = NAME(row_of)(&rows->out, begin + b);
+    const NAME(normaliser) by = block->by;
+    const vec of_max = v_set1(block->of_max), marked = v_set1(E_OF_MAX);
+    FOR_EACH_REGISTER(e, e, n, v_set1((real)0),
+                      y = NAME(normalised)(v_select(v_eq(x, marked), of_max, x), &by));
+}
+
+/* What a row has at its label, in place of its normalised exponential. */
+typedef struct {
+    ptrdiff_t label; /* of the classes in hand; what is none of them, has no effect */
+    real value;
+} NAME(at_label);
+
+FL_INLINE vec NAME(with_label)(vec y, const NAME(at_label) *label, ptrdiff_t at)
+{
+    static const real number[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const mask is_label = v_eq(v_load(number), v_set1((real)(label->label - at)));
+    return v_select(is_label, v_set1(label->value), y);
+}
+
+/* Past the caches; `label` may be NULL. */
+static void NAME(normalise_past)(const real *e, real *to, ptrdiff_t n,
+                                 const NAME(block_normaliser) *block, const NAME(at_label) *label)
+{
+    const NAME(normaliser) by = block->by;
+    const vec of_max = v_set1(block->of_max), marked = v_set1(E_OF_MAX), zero = v_set1((real)0);
+    if (block->of_max != E_OF_MAX) {
+        const NAME(at_label) at_label = label ? *label : (NAME(at_label)){-1, 0};
+        FOR_EACH_PAST(e, to, n, zero, {
+            y = NAME(normalised)(v_select(v_eq(x, marked), of_max, x), &by);
+            y = NAME(with_label)(y, &at_label, at);
+        });
+    } else if (label) {
+        const NAME(at_label) at_label = *label;
+        FOR_EACH_PAST(e, to, n, zero,
+                      y = NAME(with_label)(NAME(normalised)(x, &by), &at_label, at));
+    } else {
+        FOR_EACH_PAST(e, to, n, zero, y = NAME(normalised)(x, &by));
+    }
+}
+
+/* A batch of rows after the first sweep. */
+typedef struct {
+    const fl_rows *rows;
+    const NAME(work) *work;
+    const NAME(swept) *swept;
+    const NAME(normalisers) *normalisers;
+    ptrdiff_t begin; /* its first row */
+    real *e;         /* the exponentials of that row, or NULL where they are to be computed again */
+    ptrdiff_t e_row;
+} NAME(batch);
+
+/* What is to be made of the probabilities of classes [j, j + n) of a row, in place. */
+typedef void NAME(then)(void *context, real *p, ptrdiff_t j, ptrdiff_t n);
+
+/* The second sweep of classes [j, j + n) of row b of a batch, of one block, to probabilities, what
+   `then` makes of them, and what is at the label; both may be NULL. */
+FL_INLINE void NAME(finish_block)(const NAME(batch) *batch, int b, ptrdiff_t j, ptrdiff_t n,
+                                  NAME(then) *then, void *context, const NAME(at_label) *label)
+{
+    const fl_rows *rows = batch->rows;
+    const NAME(work) *work = batch->work;
+    const fl_row out = NAME(row_of)(&rows->out, batch->begin + b);
+    NAME(block_normaliser) block = {NAME(normaliser_of_row)(batch->normalisers, b), E_OF_MAX};
+    real *e = batch->e ? batch->e + b * batch->e_row + j : NULL;
+    const int several = rows->n_classes > BLOCK;
 #if FL_BITS == 32
-    if (e && is_half(&out) && n <= BLOCK && then == NAME(leave)) {
-        normalise_to_halves(e, n, by, out.data, out.format);
+    if (e && is_half(&out) && !several && !then && !label) {
+        normalise_to_halves(e, n, &block.by, out.data, out.format);
         return;
     }
 #endif
-    if (e && n <= BLOCK) {
-        NAME(normalise_stored)(e, n, by);
-        then(context, e, 0, n);
-        NAME(put)(e, &out, 0, n);
+    int stored = e != NULL;
+    if (several || !stored) {
+        const NAME(block_frame) *frames = NAME(frames_of)(rows, b, batch->e, work);
+        const NAME(scaling) scaling = NAME(scaling_of_row)(batch->swept, b, &work->scaling);
+        const real max = (real)(batch->swept->max[b] + batch->swept->offset[b]);
+        const real exponent = (real)batch->swept->n[b];
+        if (frames && frames[j / BLOCK].max == (real)-INFINITY)
+            memset(e, 0, (size_t)n * sizeof *e);
+        else
+            stored = frames && NAME(find_block_normaliser)(frames + j / BLOCK, max, exponent,
+                                                           &scaling, &block);
+        if (!stored) {
+            const fl_row x = NAME(row_of)(&rows->x, batch->begin + b);
+            const NAME(frame) frame = NAME(frame_of)(v_set1(exponent), &scaling);
+            const real *from = NAME(take)(&x, j, n, work->buffer);
+            real *to = e ? e : NAME(place)(&out, j, work->dense);
+            if (scaling.scaled)
+                NAME(normalise)(from, to, n, max, &block.by, &frame, 1);
+            else
+                NAME(normalise)(from, to, n, max, &block.by, &frame, 0);
+            e = to;
+        }
+    }
+    if (stored && work->behind && !then) {
+        NAME(normalise_past)(e, (real *)out.data + j, n, &block, label);
         return;
     }
-    const fl_row x = NAME(row_of)(&rows->x, begin + b);
-    const NAME(block_frame) *frames = NAME(frames_of)(rows, b, e, work);
-    const NAME(scaling) scaling = NAME(scaling_of_row)(swept, b, &work->scaling);
-    const NAME(frame) frame = NAME(frame_of)(v_set1((real)swept->n[b]), &scaling);
-    const real max = (real)(swept->max[b] + swept->offset[b]);
-    const ptrdiff_t end = NAME(end_class)(rows);
-    for (ptrdiff_t j = NAME(first_class)(rows); j < end; j += BLOCK) {
-        const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-        real *to = NAME(place)(&out, j, work->dense);
-        if (frames && NAME(normalise_block)(to, length, frames + j / BLOCK, max, (real)swept->n[b],
-                                            &scaling, by)) {
-            then(context, to, j, length);
-            continue;
-        }
-        const real *from = NAME(take)(&x, j, length, work->buffer);
-        if (scaling.scaled)
-            NAME(normalise)(from, to, length, max, by, &frame, 1);
-        else
-            NAME(normalise)(from, to, length, max, by, &frame, 0);
-        then(context, to, j, length);
-        NAME(put)(to, &out, j, length);
+    if (stored && several)
+        NAME(normalise_block)(e, n, &block);
+    else if (stored)
+        NAME(normalise_stored)(e, n, &block.by);
+    if (then)
+        then(context, e, j, n);
+    if (label && label->label >= 0 && label->label < n)
+        e[label->label] = label->value;
+    if (work->behind)
+        FOR_EACH_PAST(e, (real *)out.data + j, n, v_set1((real)0), y = x);
+    else
+        NAME(put)(e, &out, j, n);
+}
+
+/* Writes the rows of a batch, at once or, where they are streamed, along with the next sweep. */
+FL_INLINE void NAME(write_batch)(const fl_rows *rows, const void *batch, int count,
+                                 NAME(write) *write, NAME(behind) *behind)
+{
+    const ptrdiff_t begin = NAME(first_class)(rows), end = NAME(end_class)(rows);
+    if (behind) {
+        *behind = (NAME(behind)){write, batch, begin, end, count, 0, begin};
+        return;
     }
+    for (int b = 0; b < count; ++b)
+        for (ptrdiff_t j = begin; j < end; j += BLOCK)
+            write(batch, b, j, end - j < BLOCK ? end - j : BLOCK);
+}
+
+/* What is left at the end. */
+FL_INLINE void NAME(write_last)(NAME(behind) *behind)
+{
+    if (behind->count == 0)
+        return;
+    NAME(write_behind)(behind, behind->count, 0);
+    v_fence();
+}
+
+FL_INLINE void NAME(write_probabilities)(const void *batch_, int b, ptrdiff_t j, ptrdiff_t n)
+{
+    const NAME(batch) *batch = batch_;
+    if (NAME(is_special)(batch->swept, b))
+        NAME(fill_classes)(&batch->rows->out, batch->begin + b, j, n, (real)NAN);
+    else
+        NAME(finish_block)(batch, b, j, n, NULL, NULL, NULL);
 }
 
 static void NAME(softmax)(const fl_rows *rows)
@@ -224,16 +319,19 @@ static void NAME(softmax)(const fl_rows *rows)
     work.keep = 1;
     NAME(block_frame) frames[KEPT_BLOCKS];
     work.frames = frames;
+    NAME(swept) swept;
+    NAME(normalisers) normalisers;
+    NAME(batch) batch = {rows, &work, &swept, &normalisers, 0, NULL, 0};
+    NAME(behind) behind;
+    NAME(stream)(rows, &work, &behind);
     int count;
     for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
         count = NAME(count)(rows, i, &work);
         ptrdiff_t e_row;
-        real *e = NAME(place_of_batch)(rows, i, work.spread, &e_row);
-        NAME(swept) swept;
+        real *e = NAME(place_of_batch)(rows, i, &work, &e_row);
         NAME(sweep_batch)(rows, i, count, &work, e, e_row, &swept);
         if (NAME(only_sweeps)(rows))
             return;
-        NAME(normalisers) normalisers;
         for (int h = 0; h < count; h += WIDTH) {
             pair_f64 inverse[HALVES];
             f64v largest[HALVES];
@@ -250,16 +348,10 @@ static void NAME(softmax)(const fl_rows *rows)
                              spread, rows->streams);
             continue;
         }
-        for (int b = 0; b < count; ++b) {
-            if (NAME(is_special)(&swept, b)) {
-                NAME(fill_classes)(rows, &rows->out, i + b, (real)NAN);
-                continue;
-            }
-            const NAME(normaliser) by = NAME(normaliser_of_row)(&normalisers, b);
-            NAME(finish_row)(rows, i, b, e ? e + b * e_row : NULL, &swept, &work, &by, NAME(leave),
-                             NULL);
-        }
+        batch.begin = i, batch.e = e, batch.e_row = e_row;
+        NAME(write_batch)(rows, &batch, count, NAME(write_probabilities), work.behind);
     }
+    NAME(write_last)(&behind);
 }
 
 /* (x - max) / temperature - log, two terms of one sign. Where x - max overflows, of halves; where
@@ -282,10 +374,13 @@ FL_INLINE vec NAME(log_of)(vec x, vec max, vec log, const NAME(frame) *frame, in
 }
 
 FL_INLINE void NAME(log_block)(const real *from, real *to, ptrdiff_t n, vec max, vec log,
-                               const NAME(frame) *frame_, int scaled)
+                               const NAME(frame) *frame_, int scaled, int past)
 {
     const NAME(frame) frame = *frame_;
-    FOR_EACH_REGISTER(from, to, n, max, y = NAME(log_of)(x, max, log, &frame, scaled));
+    if (past)
+        FOR_EACH_PAST(from, to, n, max, y = NAME(log_of)(x, max, log, &frame, scaled));
+    else
+        FOR_EACH_REGISTER(from, to, n, max, y = NAME(log_of)(x, max, log, &frame, scaled));
 }
 
 /* What the logarithms of the rows of a tile are taken with. */
@@ -308,21 +403,53 @@ FL_INLINE vec NAME(map_log_scaled)(const void *context, vec x, ptrdiff_t c, int 
     return NAME(log_of)(x, v_load(by->max + h), v_load(by->log + h), &by->frame, 1);
 }
 
+/* A batch of rows after the first sweep. */
+typedef struct {
+    const fl_rows *rows;
+    const NAME(work) *work;
+    const NAME(swept) *swept;
+    ptrdiff_t begin; /* its first row */
+    NAME(log_rows) by;
+} NAME(log_batch);
+
+FL_INLINE void NAME(write_logs)(const void *batch_, int b, ptrdiff_t j, ptrdiff_t n)
+{
+    const NAME(log_batch) *batch = batch_;
+    const fl_rows *rows = batch->rows;
+    const NAME(work) *work = batch->work;
+    const ptrdiff_t i = batch->begin + b;
+    if (NAME(is_special)(batch->swept, b)) {
+        NAME(fill_classes)(&rows->out, i, j, n, (real)NAN);
+        return;
+    }
+    const fl_row x = NAME(row_of)(&rows->x, i), out = NAME(row_of)(&rows->out, i);
+    const vec max = v_set1(batch->by.max[b]), log = v_set1(batch->by.log[b]);
+    const real *from = NAME(take)(&x, j, n, work->buffer);
+    real *to = NAME(place)(&out, j, work->dense);
+    if (work->scaling.scaled)
+        NAME(log_block)(from, to, n, max, log, &batch->by.frame, 1, work->behind != NULL);
+    else
+        NAME(log_block)(from, to, n, max, log, &batch->by.frame, 0, work->behind != NULL);
+    NAME(put)(to, &out, j, n);
+}
+
 static void NAME(log_softmax)(const fl_rows *rows)
 {
-    const ptrdiff_t n = rows->n_classes;
     FL_ALIGNED real buffer[BLOCK], out_buffer[BLOCK];
-    const NAME(work) work =
+    NAME(work) work =
         NAME(work_of)(rows, rows->temperature, 4 * BLOCK, buffer, out_buffer, NULL, NULL);
-    const NAME(frame) divide = NAME(frame_of)(v_set1((real)0), &work.scaling);
+    FL_ALIGNED real log[BATCH], max[BATCH];
+    NAME(swept) swept;
+    NAME(log_batch) batch = {rows, &work, &swept, 0, {max, log, {.offset = v_set1((real)0)}}};
+    batch.by.frame = NAME(frame_of)(v_set1((real)0), &work.scaling);
+    NAME(behind) behind;
+    NAME(stream)(rows, &work, &behind);
     int count;
     for (ptrdiff_t i = 0; i < rows->n_rows; i += count) {
         count = NAME(count)(rows, i, &work);
-        NAME(swept) swept;
         NAME(sweep_batch)(rows, i, count, &work, NULL, 0, &swept);
         if (NAME(only_sweeps)(rows))
             return;
-        FL_ALIGNED real log[BATCH], max[BATCH];
         for (int h = 0; h < count; h += WIDTH) {
             f64v log_[HALVES], max_[HALVES];
             for (int k = 0; k < HALVES; ++k) {
@@ -335,35 +462,18 @@ static void NAME(log_softmax)(const fl_rows *rows)
             v_store(max + h, NAME(rounded)(max_));
         }
         if (swept.in_tile) {
-            const NAME(log_rows) by = {max, log, divide};
             if (work.scaling.scaled)
-                NAME(store_tile)(&swept.tile, &rows->out, i, count, NAME(map_log_scaled), &by,
+                NAME(store_tile)(&swept.tile, &rows->out, i, count, NAME(map_log_scaled), &batch.by,
                                  out_buffer, rows->streams);
             else
-                NAME(store_tile)(&swept.tile, &rows->out, i, count, NAME(map_log), &by, out_buffer,
-                                 rows->streams);
+                NAME(store_tile)(&swept.tile, &rows->out, i, count, NAME(map_log), &batch.by,
+                                 out_buffer, rows->streams);
             continue;
         }
-        for (int b = 0; b < count; ++b) {
-            const fl_row x = NAME(row_of)(&rows->x, i + b), out = NAME(row_of)(&rows->out, i + b);
-            if (NAME(is_special)(&swept, b)) {
-                NAME(fill_classes)(rows, &rows->out, i + b, (real)NAN);
-                continue;
-            }
-            const vec max_v = v_set1(max[b]), log_v = v_set1(log[b]);
-            const ptrdiff_t end = NAME(end_class)(rows);
-            for (ptrdiff_t j = NAME(first_class)(rows); j < end; j += BLOCK) {
-                const ptrdiff_t length = n - j < BLOCK ? n - j : BLOCK;
-                const real *from = NAME(take)(&x, j, length, buffer);
-                real *to = NAME(place)(&out, j, out_buffer);
-                if (work.scaling.scaled)
-                    NAME(log_block)(from, to, length, max_v, log_v, &divide, 1);
-                else
-                    NAME(log_block)(from, to, length, max_v, log_v, &divide, 0);
-                NAME(put)(to, &out, j, length);
-            }
-        }
+        batch.begin = i;
+        NAME(write_batch)(rows, &batch, count, NAME(write_logs), work.behind);
     }
+    NAME(write_last)(&behind);
 }
 
 static void NAME(logsumexp)(const fl_rows *rows)
