@@ -384,8 +384,7 @@ cdef _describe_several(k.fl_walk *walk, int op, int compute, cnp.ndarray x, tupl
                        cnp.ndarray out, bint reduces, k.fl_axes *x_axes, k.fl_axes *out_axes):
     """The same with a row along several axes, in C order of their indices."""
     cdef int d, row_dim = 0
-    memset(x_axes, 0, sizeof(k.fl_axes))
-    memset(out_axes, 0, sizeof(k.fl_axes))
+    x_axes.ndim = out_axes.ndim = 0
     cdef tuple x_shape = (<object>x).shape
     if (<object>out).shape != tuple(
         [length for d, length in enumerate(x_shape) if not (reduces and d in axes)]
@@ -418,7 +417,10 @@ cdef void _lay_out(k.fl_view *view, k.fl_axes *axes) noexcept:
 
 
 cdef _begin(k.fl_walk *walk, int op, int compute):
-    memset(walk, 0, sizeof(k.fl_walk))
+    # Of the dimensions only those that are added are ever read: to clear all takes 20 ns.
+    memset(&walk.rows, 0, sizeof(k.fl_rows))
+    walk.ndim = 0
+    walk.sums = NULL
     walk.kernel = _kernels_in(compute).rows[op]
     walk.op = op
     walk.rows.temperature = 1

@@ -63,6 +63,7 @@ cdef extern from "fastlogits.h" nogil:
         FL_SAMPLE_WEIGHT
         FL_LOSSES
         FL_GRADIENT
+        FL_OPERANDS
 
     ctypedef struct fl_piece:
         pass

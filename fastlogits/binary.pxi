@@ -23,6 +23,7 @@ cdef _operand(k.fl_pieces *call, int place, cnp.ndarray a):
     cdef k.fl_operand *operand = &call.operands[place]
     operand.data = cnp.PyArray_DATA(a)
     operand.format = _format(a)
+    operand.axes.ndim = 0
     if cnp.PyArray_SIZE(a) != call.n or operand.format < 0:
         _refuse_changed()
     for d in range(cnp.PyArray_NDIM(a)):
@@ -67,7 +68,10 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
                            bint with_gradient, out):
     _check_reduction(reduction)
     cdef k.fl_pieces call
-    memset(&call, 0, sizeof(call))
+    cdef int place
+    for place in range(k.FL_OPERANDS):  # as in _begin
+        call.operands[place].data = NULL
+    call.grad_scale = 0
     call.label_smoothing = _number(label_smoothing, 0, 1, "label_smoothing", "in [0, 1]")
     cdef cnp.ndarray x, t, of_positive, of_sample, losses = None, gradient = None
     cdef _Types types
@@ -102,7 +106,6 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
         gradient = _destination(x, types.result, out, False)
         if np.may_share_memory(t, gradient):
             t = np.array(t, copy=True)
-            memset(&call.operands[<int>k.FL_TARGETS], 0, sizeof(k.fl_operand))
             _operand(&call, k.FL_TARGETS, t)
         _operand(&call, k.FL_GRADIENT, gradient)
     if _run_pieces(&call, kernels.binary_cross_entropy):

@@ -41,22 +41,23 @@ ptrdiff_t fl_walk_rows(const fl_walk *walk)
     return n;
 }
 
-fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most)
+/* Makes of `rows`, a copy of the walk's, those from `begin` on. */
+static void move_to(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most, fl_rows *rows)
 {
     const int last = walk->ndim - 1;
     const ptrdiff_t length = walk->ndim ? walk->shape[last] : 1;
     const ptrdiff_t first = begin % length;
     ptrdiff_t rest = begin / length, x = 0, out = 0, targets = 0;
-    fl_rows rows = walk->rows;
-    rows.n_rows = length - first < most ? length - first : most;
-    rows.x.row = rows.out.row = rows.targets.row = 0;
+    const fl_rows *all = &walk->rows;
+    rows->n_rows = length - first < most ? length - first : most;
+    rows->x.row = rows->out.row = rows->targets.row = 0;
     if (walk->ndim) {
-        rows.x.row = walk->x_stride[last];
-        rows.out.row = walk->out_stride[last];
-        rows.targets.row = walk->targets_stride[last];
-        x = first * rows.x.row;
-        out = first * rows.out.row;
-        targets = first * rows.targets.row;
+        rows->x.row = walk->x_stride[last];
+        rows->out.row = walk->out_stride[last];
+        rows->targets.row = walk->targets_stride[last];
+        x = first * rows->x.row;
+        out = first * rows->out.row;
+        targets = first * rows->targets.row;
     }
     for (int d = last - 1; d >= 0; --d) {
         const ptrdiff_t i = rest % walk->shape[d];
@@ -65,24 +66,30 @@ fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most)
         targets += i * walk->targets_stride[d];
         rest /= walk->shape[d];
     }
-    rows.hess.row = rows.out.row;
-    rows.x.data = (char *)rows.x.data + x;
-    if (rows.out.data)
-        rows.out.data = (char *)rows.out.data + out;
-    if (rows.hess.data)
-        rows.hess.data = (char *)rows.hess.data + out;
-    if (rows.targets.data)
-        rows.targets.data = (char *)rows.targets.data + targets;
-    if (rows.labels)
-        rows.labels += begin;
-    if (rows.row_weight)
-        rows.row_weight += begin;
-    if (rows.losses)
-        rows.losses += begin;
-    if (rows.figures)
-        rows.figures += begin * FL_FIGURES;
-    if (rows.indices)
-        rows.indices += begin * rows.k;
+    rows->hess.row = rows->out.row;
+    rows->x.data = (char *)all->x.data + x;
+    if (all->out.data)
+        rows->out.data = (char *)all->out.data + out;
+    if (all->hess.data)
+        rows->hess.data = (char *)all->hess.data + out;
+    if (all->targets.data)
+        rows->targets.data = (char *)all->targets.data + targets;
+    if (all->labels)
+        rows->labels = all->labels + begin;
+    if (all->row_weight)
+        rows->row_weight = all->row_weight + begin;
+    if (all->losses)
+        rows->losses = all->losses + begin;
+    if (all->figures)
+        rows->figures = all->figures + begin * FL_FIGURES;
+    if (all->indices)
+        rows->indices = all->indices + begin * all->k;
+}
+
+fl_rows fl_rows_from(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t most)
+{
+    fl_rows rows = walk->rows;
+    move_to(walk, begin, most, &rows);
     return rows;
 }
 
@@ -119,16 +126,16 @@ void fl_run_rows(const fl_walk *walk, ptrdiff_t begin, ptrdiff_t end, double *lo
     const int beside = are_beside(walk, end - begin);
     const int streamed = (beside || walk->rows.n_classes >= LEAST_STREAMED) && streams(walk);
     void *scratch = beside || streamed ? malloc(FL_SCRATCH) : NULL;
-    for (ptrdiff_t i = begin; i < end;) {
-        fl_rows rows = fl_rows_from(walk, i, end - i);
-        rows.scratch = scratch;
-        rows.streams = streamed && scratch;
+    fl_rows rows = walk->rows; /* one copy for all: to make it takes as long as a short row */
+    rows.scratch = scratch;
+    rows.streams = streamed && scratch;
+    for (ptrdiff_t i = begin; i < end; i += rows.n_rows) {
+        move_to(walk, i, end - i, &rows);
         if (losses)
             rows.losses = losses + (i - begin);
         if (figures)
             rows.figures = figures + (i - begin) * FL_FIGURES;
         walk->kernel(&rows);
-        i += rows.n_rows;
     }
     free(scratch);
 }
