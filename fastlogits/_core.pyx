@@ -35,6 +35,8 @@ cdef extern from "numpy/arrayobject.h":
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals()  # without `except`: the exception is left set
+    # With NULL what is beyond the range becomes the end of it: no int raises.
+    ptrdiff_t PyNumber_AsSsize_t(object, void *) except? -1
 
 cnp.import_array()
 
@@ -300,13 +302,14 @@ cdef int _axis_of(axis, cnp.ndarray a, str expected) except? -1:
             given = operator.index(axis)
         except TypeError:
             _refuse_axis(axis, expected)
+    cdef ptrdiff_t number = PyNumber_AsSsize_t(given, NULL)
     cdef int ndim = cnp.PyArray_NDIM(a)  # not before the index is taken, which may run any code
     # NumPy's reductions, too, take a scalar for an array of one axis.
-    if ndim == 0 and given in (0, -1):
+    if ndim == 0 and (number == 0 or number == -1):
         return 0
-    if not -ndim <= given < ndim:
+    if not -ndim <= number < ndim:
         raise np.exceptions.AxisError(given, ndim, "axis")
-    return given if given >= 0 else given + ndim
+    return number if number >= 0 else number + ndim
 
 
 cdef double _LARGEST = np.finfo(np.float64).max
@@ -316,16 +319,19 @@ cdef double _NORMAL = np.finfo(np.float64).smallest_normal
 
 cdef double _number(value, double least, double most, str argument, str expected) except? -1.0:
     """A real number in [least, most]."""
-    if type(value) is not float and not isinstance(value, numbers.Real):
-        raise TypeError(f"{argument} must be a real number, got {type(value).__name__}")
-    cdef double number
-    try:
-        number = value
-    except OverflowError:  # an integer beyond the floats
-        number = math.inf if value > 0 else -math.inf
+    cdef double number = value if type(value) is float else _float_of(value, argument)
     if not least <= number <= most:
         raise ValueError(f"{argument} must be {expected}, got {number}")
     return number
+
+
+cdef double _float_of(value, str argument) except? -1.0:
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{argument} must be a real number, got {type(value).__name__}")
+    try:
+        return value
+    except OverflowError:  # an integer beyond the floats
+        return math.inf if value > 0 else -math.inf
 
 
 # ---------------------------------------------------------------------------------------

@@ -56,7 +56,10 @@ cdef int _compute_in(int format) noexcept:
 
 cdef bint _is_floating(cnp.ndarray a) noexcept:
     cdef int number = cnp.PyArray_TYPE(a)
-    return cnp.PyTypeNum_ISFLOAT(number) or number == _number_of_bfloat16()
+    # NumPy's own types need no look at what has been imported.
+    return cnp.PyTypeNum_ISFLOAT(number) or (
+        cnp.PyTypeNum_ISUSERDEF(number) and number == _number_of_bfloat16()
+    )
 
 
 cdef cnp.dtype _FLOAT32 = np.dtype(np.float32)
@@ -293,24 +296,25 @@ cdef bint _is_same_place(cnp.ndarray x, cnp.ndarray out):
 cdef bint _may_overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
     """Whether the memory from the first to the last byte of each has a byte of the other."""
     cdef ptrdiff_t a_low, a_high, b_low, b_high
-    if cnp.PyArray_SIZE(a) == 0 or cnp.PyArray_SIZE(b) == 0:
-        return False
-    _extent(a, &a_low, &a_high)
-    _extent(b, &b_low, &b_high)
-    return a_low < b_high and b_low < a_high
+    return (_extent(a, &a_low, &a_high) and _extent(b, &b_low, &b_high)
+            and a_low < b_high and b_low < a_high)
 
 
-cdef void _extent(cnp.ndarray a, ptrdiff_t *low, ptrdiff_t *high) noexcept:
+cdef bint _extent(cnp.ndarray a, ptrdiff_t *low, ptrdiff_t *high) noexcept:
+    """Whether there is any."""
     cdef ptrdiff_t length
     cdef int d
     low[0] = <ptrdiff_t>cnp.PyArray_DATA(a)
     high[0] = low[0] + cnp.PyArray_ITEMSIZE(a)
     for d in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, d) == 0:
+            return False
         length = (cnp.PyArray_DIM(a, d) - 1) * cnp.PyArray_STRIDE(a, d)
         if length < 0:
             low[0] += length
         else:
             high[0] += length
+    return True
 
 
 cdef cnp.ndarray _destination(cnp.ndarray x, int number, out, bint reduces):
@@ -319,12 +323,13 @@ cdef cnp.ndarray _destination(cnp.ndarray x, int number, out, bint reduces):
     `number` is that of NumPy's type of the result. `reduces` says that `out` has one result per
     row, which must then not lie among the logits at all; else it has the shape of `x`.
     """
-    cdef cnp.dtype dtype = cnp.PyArray_DescrFromType(number)
+    cdef cnp.dtype dtype
     cdef cnp.ndarray plain
     if out is not None:
         plain = out if cnp.PyArray_CheckExact(out) else np.asarray(out)
         if not _may_overlap(x, plain) or (not reduces and _is_same_place(x, plain)):
             return plain
+    dtype = cnp.PyArray_DescrFromType(number)
     if reduces:
         return np.empty((<object>plain).shape, dtype=dtype)
     Py_INCREF(dtype)  # the new array keeps it
