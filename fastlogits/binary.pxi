@@ -53,7 +53,7 @@ cdef cnp.ndarray _binary_targets(targets, cnp.ndarray x, int compute):
     cdef cnp.ndarray given = _array(targets, "targets")
     if _format(given) < 0:
         _refuse_dtype(given, "targets")
-    if (<object>given).shape != (<object>x).shape:
+    if not _has_rows_of(given, x, -1):
         raise ValueError(
             f"targets must have the shape of logits, {(<object>x).shape}, "
             f"got {(<object>given).shape}"
@@ -86,8 +86,9 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
     call.format = compute
     cdef const k.fl_kernels *kernels = _kernels_in(compute)
     cdef ptrdiff_t n_pieces = call.n // k.FL_PIECE + (call.n % k.FL_PIECE > 0)
-    cdef cnp.ndarray sums = np.empty(n_pieces, dtype=np.float64)
-    call.sums = <double *>cnp.PyArray_DATA(sums)
+    cdef _Sums sums
+    room = _make_room(&sums, n_pieces)
+    call.sums = sums.first
     _operand(&call, k.FL_TARGETS, t)
     # The losses are computed along with their check; what the caller owns is written after it.
     if out is not None and _run_pieces(&call, kernels.outside_unit):
@@ -104,7 +105,7 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
     call.grad_scale = 1 / divisor if divisor else 0
     if with_gradient:
         gradient = _destination(x, types.result, out, False)
-        if np.may_share_memory(t, gradient):
+        if _may_overlap(t, gradient):
             t = np.array(t, copy=True)
             _operand(&call, k.FL_TARGETS, t)
         _operand(&call, k.FL_GRADIENT, gradient)
@@ -113,7 +114,7 @@ cdef _binary_cross_entropy(logits, targets, pos_weight, sample_weight, label_smo
     if reduction == "none":
         value = losses[()]
     else:
-        value = _total_loss(sums, divisor, compute)
+        value = _total_loss(&sums, divisor, compute)
     return (value, _deliver(gradient, out)) if with_gradient else value
 
 

@@ -27,8 +27,13 @@ cdef _refuse_large_labels(targets, ptrdiff_t n_classes, expected, str argument):
                 _refuse_label(given, i, n_classes, expected, argument)
 
 
-cdef cnp.ndarray _labels(targets, cnp.ndarray given, tuple shape, ptrdiff_t n_classes,
-                         ignore_index, str argument, ptrdiff_t *n_counted):
+cdef tuple _shape_of_rows(cnp.ndarray x, int class_axis):
+    cdef tuple shape = (<object>x).shape
+    return shape[:class_axis] + shape[class_axis + 1:]
+
+
+cdef cnp.ndarray _labels(targets, cnp.ndarray given, cnp.ndarray x, int class_axis,
+                         ptrdiff_t n_classes, ignore_index, str argument, ptrdiff_t *n_counted):
     """The labels as C-ordered int64, all of them checked, and how many are not ignored.
 
     `given` is `targets` as an array; `ignore_index` is None where no label is ignored. The kernels
@@ -38,7 +43,7 @@ cdef cnp.ndarray _labels(targets, cnp.ndarray given, tuple shape, ptrdiff_t n_cl
     cdef ptrdiff_t bad
     cdef int64_t ignored = 0 if ignore_index is None else ignore_index
     if (cnp.PyArray_TYPE(given) == cnp.NPY_INT64 and cnp.PyArray_ISCARRAY_RO(given)
-            and (<object>given).shape == shape):  # as nearly all are
+            and _has_rows_of(given, x, class_axis)):  # as nearly all are
         bad = k.fl_find_bad_label(
             <const int64_t *>cnp.PyArray_DATA(given), cnp.PyArray_SIZE(given), n_classes, ignored,
             n_counted,
@@ -51,6 +56,7 @@ cdef cnp.ndarray _labels(targets, cnp.ndarray given, tuple shape, ptrdiff_t n_cl
         if given.size or isinstance(targets, np.ndarray):
             _refuse_large_labels(targets, n_classes, expected, argument)
             raise TypeError(f"{argument} must hold integers, got dtype {given.dtype}")
+    shape = _shape_of_rows(x, class_axis)
     if (<object>given).shape != shape:
         raise ValueError(
             f"{argument} must have the shape of logits without its class axis, {shape}, "
@@ -165,7 +171,7 @@ cdef _attach_rows(k.fl_walk *walk, k.fl_loss *loss, ptrdiff_t n_rows, ptrdiff_t 
 
 cdef _check_soft_targets(cnp.ndarray given, cnp.ndarray x):
     """Soft targets that the kernels can read beside `x`."""
-    if (<object>given).shape != (<object>x).shape:
+    if not _has_rows_of(given, x, -1):
         raise ValueError(
             f"targets of dtype {given.dtype} are probabilities and must have the shape of logits, "
             f"{(<object>x).shape}, got {(<object>given).shape}: class indices are integers"
@@ -197,11 +203,32 @@ cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, ptrdiff_t n_counted, 
     return k.fl_sum(<const double *>cnp.PyArray_DATA(weights), cnp.PyArray_SIZE(weights))
 
 
-cdef _total_loss(cnp.ndarray losses, double divisor, int compute):
+# Where the kernels leave sums of losses: few, as most calls have, need no array.
+cdef enum:
+    FEW_SUMS = 64
+
+cdef struct _Sums:
+    double few[FEW_SUMS]
+    ptrdiff_t n
+    double *first
+
+
+cdef cnp.ndarray _make_room(_Sums *sums, ptrdiff_t n):
+    """For n; what is returned has to stay as long as they are in use."""
+    cdef cnp.npy_intp length = n
+    cdef cnp.ndarray array
+    sums.n = n
+    if n <= FEW_SUMS:
+        sums.first = sums.few
+        return None
+    array = cnp.PyArray_EMPTY(1, &length, cnp.NPY_FLOAT64, 0)
+    sums.first = <double *>cnp.PyArray_DATA(array)
+    return array
+
+
+cdef _total_loss(const _Sums *losses, double divisor, int compute):
     """Their sum, or their mean where the divisor is not 1, in the dtype of the computation."""
-    cdef double total = k.fl_sum(
-        <const double *>cnp.PyArray_DATA(losses), cnp.PyArray_SIZE(losses)
-    )
+    cdef double total = k.fl_sum(losses.first, losses.n)
     total = total / divisor if divisor else math.nan
     cdef float narrow = <float>total  # beyond the range it is infinite
     if compute == k.FL_F32:
@@ -226,14 +253,14 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
     cdef int class_axis = _class_axis(x, axis)
     cdef ptrdiff_t n_classes = cnp.PyArray_DIM(x, class_axis)
     cdef ptrdiff_t n_rows = cnp.PyArray_SIZE(x) // n_classes
-    cdef tuple x_shape = (<object>x).shape
-    cdef tuple shape = x_shape[:class_axis] + x_shape[class_axis + 1:]
     given = _array(targets, "targets")
-    if _is_floating(given) and (<object>given).shape != shape:
+    if _is_floating(given) and not _has_rows_of(given, x, class_axis):
         _check_soft_targets(given, x)
         soft = given
     else:
-        labels = _labels(targets, given, shape, n_classes, ignored, "targets", &n_counted)
+        labels = _labels(
+            targets, given, x, class_axis, n_classes, ignored, "targets", &n_counted
+        )
         if class_weight is not None:
             labels = PyArray_NewCopy(labels, cnp.NPY_CORDER)
     if class_weight is not None:
@@ -242,7 +269,8 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
             of_class = _relative(of_class)
     if sample_weight is not None:
         of_row = _weights(
-            sample_weight, "sample_weight", np.float64, shape, "logits without its class axis"
+            sample_weight, "sample_weight", np.float64, _shape_of_rows(x, class_axis),
+            "logits without its class axis",
         )
         if reduction == "mean":
             of_row = _relative(of_row)
@@ -256,23 +284,22 @@ cdef _cross_entropy(logits, targets, axis, class_weight, sample_weight, ignore_i
     loss.grad_scale = 1 / divisor if divisor else 0
     if with_gradient:
         gradient = _destination(x, types.result, out, False)
-        if soft is not None and np.may_share_memory(soft, gradient):
+        if soft is not None and _may_overlap(soft, gradient):
             soft = np.array(soft, copy=True)
         if labels is not None and _may_overlap(labels, gradient):
             labels = PyArray_NewCopy(labels, cnp.NPY_CORDER)
     cdef k.fl_walk walk
     _describe(&walk, k.FL_CROSS_ENTROPY, types.compute, x, class_axis, gradient, soft)
     _attach_rows(&walk, &loss, n_rows, n_classes, labels, of_class, of_row, losses)
-    cdef cnp.npy_intp n_sums
+    cdef _Sums sums
     if losses is None:
-        n_sums = k.fl_loss_sums(&walk)
-        losses = cnp.PyArray_EMPTY(1, &n_sums, cnp.NPY_FLOAT64, 0)
-        walk.sums = <double *>cnp.PyArray_DATA(losses)
+        room = _make_room(&sums, k.fl_loss_sums(&walk))
+        walk.sums = sums.first
     _run(&walk, cnp.PyArray_SIZE(x))
     if reduction == "none":
         value = _cast(losses, _computed(types.compute))[()]
     else:
-        value = _total_loss(losses, divisor, types.compute)
+        value = _total_loss(&sums, divisor, types.compute)
     return (value, _deliver(gradient, out)) if with_gradient else value
 
 
@@ -461,21 +488,20 @@ def softmax_grad_hess(logits, labels, *, sample_weight=None, hess_scale=1.0):
     cdef _Types types
     x = _logits(logits, None, "logits", False, &types)
     cdef int class_axis = _class_axis(x, -1)
-    cdef tuple x_shape = (<object>x).shape
-    cdef tuple shape = x_shape[:class_axis]
-    cdef ptrdiff_t n_counted
-    targets = _labels(labels, _array(labels, "labels"), shape, x_shape[class_axis], None, "labels",
+    cdef ptrdiff_t n_classes = cnp.PyArray_DIM(x, class_axis), n_counted
+    targets = _labels(labels, _array(labels, "labels"), x, class_axis, n_classes, None, "labels",
                       &n_counted)
     if sample_weight is not None:
         of_row = _weights(
-            sample_weight, "sample_weight", np.float64, shape, "logits without its last axis"
+            sample_weight, "sample_weight", np.float64, _shape_of_rows(x, class_axis),
+            "logits without its last axis",
         )
     grad = _destination(x, types.result, None, False)
     hess = _destination(x, types.result, None, False)
     cdef k.fl_walk walk
     _describe(&walk, k.FL_CROSS_ENTROPY, types.compute, x, class_axis, grad, None)
     _attach_rows(
-        &walk, &loss, cnp.PyArray_SIZE(targets), x_shape[class_axis], targets, None, of_row, None
+        &walk, &loss, cnp.PyArray_SIZE(targets), n_classes, targets, None, of_row, None
     )
     _view(&walk.rows.hess, hess, class_axis)
     _run(&walk, cnp.PyArray_SIZE(x))

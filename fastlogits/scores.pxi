@@ -13,13 +13,12 @@ cdef _label_sums(int op, logits, labels, sample_weight, ignore_index, double tem
     x = _logits(logits, None, "logits", False, &types)
     cdef int class_axis = _class_axis(x, -1)
     cdef ptrdiff_t n_classes = cnp.PyArray_DIM(x, class_axis)
-    cdef tuple x_shape = (<object>x).shape
-    cdef tuple shape = x_shape[:class_axis]
-    y = _labels(labels, _array(labels, "labels"), shape, n_classes, loss.ignore_index, "labels",
-                &n_counted)
+    y = _labels(labels, _array(labels, "labels"), x, class_axis, n_classes, loss.ignore_index,
+                "labels", &n_counted)
     if sample_weight is not None:
         of_row = _weights(
-            sample_weight, "sample_weight", np.float64, shape, "logits without its last axis"
+            sample_weight, "sample_weight", np.float64, _shape_of_rows(x, class_axis),
+            "logits without its last axis",
         )
     cdef k.fl_walk walk
     _describe(&walk, op, types.compute, x, class_axis, None, None)

@@ -22,7 +22,7 @@ double fl_sum(const double *values, ptrdiff_t n)
             add_to(sum + k, lost + k, values[i + k]);
     for (; i < n; ++i)
         add_to(sum, lost, values[i]);
-    for (int k = 1; k < SUMS; ++k) {
+    for (int k = 1; k < SUMS && n >= SUMS; ++k) { /* of fewer, all are in the first */
         add_to(sum, lost, sum[k]);
         lost[0] += lost[k];
     }
