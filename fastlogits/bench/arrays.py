@@ -30,26 +30,34 @@ def own(operation: str, d: Data, threads: int) -> Call | None:
     # By name: the asv suite also measures versions that have fewer functions.
     fl: Any = importlib.import_module("fastlogits")
     fl.set_num_threads(threads)
-    axis = {} if d.axis == -1 else {"axis": d.axis}  # As its users write it.
+    x, axis, out = d.x, d.axis, d.out
     bce = "binary_cross_entropy_with_logits"
+
+    # Calls as users write them: `partial` would make a tuple and a dict of keywords each time.
+    def loss(targets: Array) -> Call:
+        return lambda: fl.cross_entropy(x, targets, axis=axis)
+
+    def loss_and_grad(targets: Array) -> Call:
+        return lambda: fl.cross_entropy_value_and_grad(x, targets, axis=axis, out=out)
+
+    def binary_loss_and_grad(targets: Array) -> Call:
+        function = getattr(fl, f"{bce}_value_and_grad")
+        return lambda: function(x, targets, out=out)
+
     return choose(
         operation,
         {
-            "softmax": lambda: partial(fl.softmax, d.x, out=d.out, **axis),
-            "log_softmax": lambda: partial(fl.log_softmax, d.x, out=d.out, **axis),
-            "logsumexp": lambda: partial(fl.logsumexp, d.x, **axis),
-            "cross_entropy": lambda: partial(fl.cross_entropy, d.x, d.labels, **axis),
-            "cross_entropy_soft": lambda: partial(fl.cross_entropy, d.x, d.soft, **axis),
-            "cross_entropy_value_and_grad": lambda: partial(
-                fl.cross_entropy_value_and_grad, d.x, d.labels, out=d.out, **axis
-            ),
-            "binary_cross_entropy": lambda: partial(getattr(fl, bce), d.x, d.binary),
-            "binary_cross_entropy_value_and_grad": lambda: partial(
-                getattr(fl, f"{bce}_value_and_grad"), d.x, d.binary, out=d.out
-            ),
-            "sigmoid": lambda: partial(fl.sigmoid, d.x, out=d.out),
-            "argmax": lambda: partial(fl.argmax, d.x, **axis),
-            "top_k": lambda: partial(fl.top_k, d.x, K, **axis),
+            "softmax": lambda: lambda: fl.softmax(x, axis=axis, out=out),
+            "log_softmax": lambda: lambda: fl.log_softmax(x, axis=axis, out=out),
+            "logsumexp": lambda: lambda: fl.logsumexp(x, axis=axis),
+            "cross_entropy": lambda: loss(d.labels),
+            "cross_entropy_soft": lambda: loss(d.soft),
+            "cross_entropy_value_and_grad": lambda: loss_and_grad(d.labels),
+            "binary_cross_entropy": lambda: partial(getattr(fl, bce), x, d.binary),
+            "binary_cross_entropy_value_and_grad": lambda: binary_loss_and_grad(d.binary),
+            "sigmoid": lambda: lambda: fl.sigmoid(x, out=out),
+            "argmax": lambda: lambda: fl.argmax(x, axis=axis),
+            "top_k": lambda: lambda: fl.top_k(x, K, axis=axis),
         },
     )
 
@@ -71,7 +79,7 @@ def with_numpy(operation: str, d: Data, threads: int) -> Call | None:
                 _binary_gradient, x, d.binary, out
             ),
             "sigmoid": lambda: partial(_sigmoid, x, out),
-            "argmax": lambda: partial(np.argmax, x, axis=axis),
+            "argmax": lambda: lambda: np.argmax(x, axis=axis),
             "top_k": lambda: partial(_top_k, x, axis),
         },
     )
@@ -80,13 +88,14 @@ def with_numpy(operation: str, d: Data, threads: int) -> Call | None:
 def with_scipy(operation: str, d: Data, threads: int) -> Call | None:
     """Prepare a call of SciPy, which uses one thread."""
     special: Any = importlib.import_module("scipy.special")
+    x, axis, out = d.x, d.axis, d.out
     return choose(
         operation,
         {
-            "softmax": lambda: partial(special.softmax, d.x, axis=d.axis),
-            "log_softmax": lambda: partial(special.log_softmax, d.x, axis=d.axis),
-            "logsumexp": lambda: partial(special.logsumexp, d.x, axis=d.axis),
-            "sigmoid": lambda: partial(special.expit, d.x, out=d.out),
+            "softmax": lambda: lambda: special.softmax(x, axis=axis),
+            "log_softmax": lambda: lambda: special.log_softmax(x, axis=axis),
+            "logsumexp": lambda: lambda: special.logsumexp(x, axis=axis),
+            "sigmoid": lambda: lambda: special.expit(x, out=out),
         },
     )
 
