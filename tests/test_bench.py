@@ -86,7 +86,7 @@ def test_wrong_shapes(text, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("operation", "shape", "dtype", "isa", "limit"),
+    ("operation", "shape", "dtype", "isa", "target"),
     [
         ("softmax", "8192x1000", "float32", "avx512", 1.15),
         ("cross_entropy_value_and_grad", "8192x1000", "float32", "avx2", 1.5),
@@ -105,8 +105,8 @@ def test_wrong_shapes(text, tmp_path):
         ("cross_entropy", "32x10", "float32", "avx512", 3),
     ],
 )
-def test_targets(operation, shape, dtype, isa, limit):
-    assert targets.target(operation, Shape.parse(shape), dtype, isa) == pytest.approx(limit)
+def test_targets(operation, shape, dtype, isa, target):
+    assert targets.target(operation, Shape.parse(shape), dtype, isa) == pytest.approx(target)
 
 
 def test_turns_of_short_calls_are_many_calls(monkeypatch):
@@ -176,9 +176,9 @@ def test_plot(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["new.png"]
 
 
-@pytest.mark.parametrize(("limit", "status", "word"), [(0.0, 1, "MISSED"), (1e9, 0, "target")])
-def test_check(limit, status, word, tmp_path):
-    before = f"import fastlogits.bench.targets as t; t.target = lambda *a: {limit}"
+@pytest.mark.parametrize(("target", "status", "word"), [(0.0, 1, "MISSED"), (1e9, 0, "target")])
+def test_check(target, status, word, tmp_path):
+    before = f"import fastlogits.bench.targets as t; t.target = lambda *a: {target}"
     done = bench(*FAST, "--library", "--check", cwd=tmp_path, before=before)
     assert (done.returncode, done.stderr) == (status, "")
     measured = [line for line in done.stdout.splitlines() if " ns " in line]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 DTYPES = ("float32", "float64", "float16")
 K = 10  # of top_k
 
-# What each cannot be faster than: a copy of the array, or a sweep over it.
+# The baseline of each: a copy of the array, or a sweep over it.
 OPERATIONS = {
     "softmax": "memcpy",
     "log_softmax": "memcpy",

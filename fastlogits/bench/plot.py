@@ -13,7 +13,7 @@ from .cases import Shape
 from .libraries import LIBRARIES, OWN
 from .run import Record
 
-_LIMIT_NAME = "memory limit, 1 thread"
+_BASELINE = "memcpy or read, 1 thread"
 # Colours that the colour-blind tell apart (Okabe and Ito), and a marker each besides.
 _STYLES: dict[str, dict[str, Any]] = {
     OWN: {"color": "#D55E00", "marker": "o", "linewidth": 2.5, "zorder": 5},
@@ -23,13 +23,13 @@ _STYLES: dict[str, dict[str, Any]] = {
     "torch.compile": {"color": "#8FBF3F", "marker": "<"},
     "ONNX Runtime": {"color": "#CC79A7", "marker": "D"},
     "JAX": {"color": "#A07800", "marker": "P"},
-    # Its mark shows the limit of a single shape, where there is no line.
-    _LIMIT_NAME: {"color": "#444444", "linestyle": "--", "marker": "_", "zorder": 4},
+    # Its mark shows the baseline of a single shape, where there is no line.
+    _BASELINE: {"color": "#444444", "linestyle": "--", "marker": "_", "zorder": 4},
 }
 # 8 inches are 800 pixels on a page; the picture has twice as many.
 _WIDTH, _PANEL, _LABELS, _EDGES = 8.0, 2.2, 1.0, 1.2
 _LABELLED_APART = 4  # Of more panels, each has its own labels of shapes.
-_RANK = [*LIBRARIES, _LIMIT_NAME]
+_RANK = [*LIBRARIES, _BASELINE]
 
 Panels = dict[tuple[Any, ...], list[Record]]
 
@@ -86,8 +86,8 @@ def _draw(axes: Axes, records: list[Record], shapes: list[str]) -> dict[str, Any
     """Draw one operation over these shapes, and return what the legend shows."""
     lines: dict[str, tuple[list[int], list[float]]] = {}
     for record in records:
-        name = _LIMIT_NAME if record["library"] in ("memcpy", "read") else record["library"]
-        # NumPy's exp, which tiny arrays are measured against, is no limit.
+        name = _BASELINE if record["library"] in ("memcpy", "read") else record["library"]
+        # NumPy's exp, the baseline of tiny arrays, is that of one row alone.
         if name != "np.exp" and record["shape"] in shapes:
             xs, ys = lines.setdefault(name, ([], []))
             xs.append(shapes.index(record["shape"]))

@@ -49,7 +49,7 @@ class Runner:
     _data: tuple[Shape, str, Data] | None = None
 
     def run(self, cases: Sequence[Case]) -> Iterator[list[Record]]:
-        """Yield the records of each case, those of the limit of memory first.
+        """Yield the records of each case, those of the baseline first.
 
         Instruction set and threads of fastlogits are put back at the end.
         """

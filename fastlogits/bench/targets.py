@@ -1,7 +1,7 @@
-"""How far from the limit of memory fastlogits means to be, at most, and whether it is.
+"""How many times as long as its baseline fastlogits means to take, at most, and whether it does.
 
-Ratios to a copy of the array, or to a sweep over it, with AVX-512 and with AVX2; float32 unless
-said otherwise. An array of less than 1 MB has none, but for two tiny ones.
+The baseline is a copy of the array, or a sweep over it. Ratios with AVX-512 and with AVX2; float32
+unless said otherwise. An array of less than 1 MB has none, but for two tiny ones.
 """
 
 from .cases import Shape

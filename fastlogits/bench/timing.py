@@ -1,10 +1,10 @@
 """Measure the contenders of one case in turns.
 
 Every round gives each contender a short sleep, one warm-up call and one timed turn, so that a
-disturbance of the machine hits all of them. Ratios are taken within a round, to the unavoidable
-work on the same array by one thread: a copy for what writes one, a sweep for the maximum for
-what only reads it, and for an array that is far too small for either to matter, NumPy's exp of
-one of its rows.
+disturbance of the machine hits all of them. Ratios are taken within a round, to the baseline, by
+one thread on the same array: a copy for what writes one, a sweep for the maximum for what only
+reads it, and for an array that is far too small for either to matter, NumPy's exp of one of its
+rows.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ ENOUGH_ROUNDS, ENOUGH_SECONDS = 5, 20.0
 SMALL = 2**14  # bytes
 
 
-def base(operation: str, d: Data) -> tuple[str, Call]:
+def baseline(operation: str, d: Data) -> tuple[str, Call]:
     """Name and call of what the operation is measured against."""
     x, out = d.x, d.out
     if x.nbytes < SMALL:
@@ -82,7 +82,7 @@ def measure(
     rounds: int,
 ) -> list[dict[str, Any]]:
     """Figures of each contender of one case, those of what they are measured against first."""
-    name, call = base(operation, d)
+    name, call = baseline(operation, d)
     seconds = time_in_turns({name: call} | calls, rounds)
     figures = []
     for library, values in seconds.items():
