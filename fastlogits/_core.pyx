@@ -347,6 +347,11 @@ cdef int _threads_for(ptrdiff_t n_elements) noexcept:
     return _threads() if n_elements >= PARALLEL_ELEMENTS else 1
 
 
+cdef int _check_done(bint done) except -1:
+    """Raises what interrupted a call of kernels, which is set already."""
+    return 0 if done else -1
+
+
 cdef int _run(k.fl_walk *walk, ptrdiff_t n_elements) except -1:
     """Raises what interrupted it."""
     cdef bint done
@@ -356,7 +361,7 @@ cdef int _run(k.fl_walk *walk, ptrdiff_t n_elements) except -1:
     else:
         with nogil:
             done = k.fl_walk_run(walk, threads)
-    return 0 if done else -1
+    return _check_done(done)
 
 
 cdef _refuse_changed():

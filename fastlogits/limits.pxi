@@ -14,16 +14,6 @@ cdef dict _LIMITS = {
 }
 
 
-cdef int _run_limit(k.fl_task *loop, k.fl_limit *limit) except -1:
-    """Raises what interrupted it."""
-    cdef bint done
-    cdef int threads = _threads_for(limit.n)
-    cdef ptrdiff_t n_chunks = limit.n // k.FL_LIMIT_CHUNK + (limit.n % k.FL_LIMIT_CHUNK > 0)
-    with nogil:
-        done = k.fl_parallel(loop, limit, n_chunks, k.FL_STEP // k.FL_LIMIT_CHUNK, threads)
-    return 0 if done else -1
-
-
 def _limit(operation, cnp.ndarray x not None, cnp.ndarray out not None,
            cnp.ndarray targets not None, n_classes):
     """Do to `x`, as rows of `n_classes`, what the operation cannot do without.
@@ -47,4 +37,10 @@ def _limit(operation, cnp.ndarray x not None, cnp.ndarray out not None,
     limit.x = cnp.PyArray_DATA(x)
     limit.out = cnp.PyArray_DATA(out)
     limit.targets = cnp.PyArray_DATA(targets)
-    _run_limit(_kernels_in(_compute_in(limit.format)).limits[<int>_LIMITS[operation]], &limit)
+    cdef k.fl_task *loop = _kernels_in(_compute_in(limit.format)).limits[<int>_LIMITS[operation]]
+    cdef ptrdiff_t n_chunks = limit.n // k.FL_LIMIT_CHUNK + (limit.n % k.FL_LIMIT_CHUNK > 0)
+    cdef int threads = _threads_for(limit.n)
+    cdef bint done
+    with nogil:
+        done = k.fl_parallel(loop, &limit, n_chunks, k.FL_STEP // k.FL_LIMIT_CHUNK, threads)
+    _check_done(done)

@@ -25,19 +25,13 @@ cdef _label_sums(int op, logits, labels, sample_weight, ignore_index, double tem
     _attach_rows(&walk, &loss, cnp.PyArray_SIZE(y), n_classes, y, None, of_row, None)
     walk.rows.temperature = temperature
     totals = np.empty((k.fl_score_groups(&walk), k.FL_TOTALS + k.FL_IN_BIN * n_bins), np.float64)
-    _run_scores(&walk, n_top, n_bins, totals, cnp.PyArray_SIZE(x))
-    return totals[0]
-
-
-cdef int _run_scores(k.fl_walk *walk, ptrdiff_t n_top, ptrdiff_t n_bins, cnp.ndarray totals,
-                     ptrdiff_t n_elements) except -1:
-    """Raises what interrupted it."""
-    cdef bint done
     cdef double *to = <double *>cnp.PyArray_DATA(totals)
-    cdef int threads = _threads_for(n_elements)
+    cdef int threads = _threads_for(cnp.PyArray_SIZE(x))
+    cdef bint done
     with nogil:
-        done = k.fl_scores_run(walk, n_top, n_bins, to, threads)
-    return 0 if done else -1
+        done = k.fl_scores_run(&walk, n_top, n_bins, to, threads)
+    _check_done(done)
+    return totals[0]
 
 
 def _score_rows(logits, labels, sample_weight=None, *, ignore_index=-100, temperature=1.0, k=5,
