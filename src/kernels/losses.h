@@ -42,43 +42,60 @@ FL_INLINE void NAME(of_labels)(const fl_rows *rows, ptrdiff_t begin, int count, 
     *a = v_load(a_);
 }
 
-/* finish_log of a batch of rows: a long chain of short steps, for which the CPU has the next rows
-   at hand only where nothing else comes between. */
+/* Of a batch of rows. */
 typedef struct {
     FL_ALIGNED double hi[BATCH];
 #if FL_BITS == 64
     FL_ALIGNED double lo[BATCH];
 #endif
-} NAME(logs);
+} NAME(pairs);
 
-static void NAME(finish_logs)(const NAME(swept) *swept, int count, const NAME(scaling) *common,
-                              NAME(logs) *logs)
+FL_INLINE void NAME(store_pair)(NAME(pairs) *to, int b, pair_f64 a)
+{
+    v_store(to->hi + b, a.hi);
+#if FL_BITS == 64
+    v_store(to->lo + b, a.lo);
+#endif
+}
+
+FL_INLINE pair_f64 NAME(load_pair)(const NAME(pairs) *from, int b)
+{
+#if FL_BITS == 64
+    return (pair_f64){v_load(from->hi + b), v_load(from->lo + b)};
+#else
+    return single(v_load(from->hi + b));
+#endif
+}
+
+/* finish_log of a batch of rows and, of gradients, finish_normaliser: long chains of short steps,
+   for which the CPU has the next rows at hand only where nothing else comes between. */
+typedef struct {
+    NAME(pairs) log, sum, inverse;
+    FL_ALIGNED double largest[BATCH], others[BATCH];
+} NAME(finished);
+
+FL_INLINE void NAME(finish_batch)(const NAME(swept) *swept, int count, const NAME(scaling) *common,
+                                  int gradient, NAME(finished) *to)
 {
     const int end = (count + WIDTH - 1) / WIDTH * WIDTH; /* as finish_losses goes */
     for (int b = 0; b < end; b += FL_WIDTH_F64) {
         const row_state state = NAME(states)(swept, b, common);
-        const pair_f64 log = NAME(finish_log)(&state);
-        v_store(logs->hi + b, log.hi);
-#if FL_BITS == 64
-        v_store(logs->lo + b, log.lo);
-#endif
+        NAME(store_pair)(&to->log, b, NAME(finish_log)(&state));
+        if (!gradient)
+            continue;
+        const normaliser_parts parts = NAME(finish_normaliser)(&state);
+        NAME(store_pair)(&to->sum, b, parts.sum);
+        NAME(store_pair)(&to->inverse, b, parts.inverse);
+        v_store(to->largest + b, parts.largest.hi);
+        v_store(to->others + b, parts.others.hi);
     }
-}
-
-FL_INLINE pair_f64 NAME(log_of_rows)(const NAME(logs) *logs, int b)
-{
-#if FL_BITS == 64
-    return (pair_f64){v_load(logs->hi + b), v_load(logs->lo + b)};
-#else
-    return single(v_load(logs->hi + b));
-#endif
 }
 
 /* The losses of the rows [h, h + WIDTH) of a batch from `begin` on and, unless NULL, what the
    gradients need. Of special and ignored rows, anything. */
 FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, int count,
-                                   const NAME(swept) *swept, const NAME(logs) *logs,
-                                   const NAME(scaling) *common, NAME(gradients) *gradients)
+                                   const NAME(swept) *swept, const NAME(finished) *finished,
+                                   NAME(gradients) *gradients)
 {
     const fl_loss *loss = rows->loss;
     const f64v zero = v_set1(0.0), one = v_set1(1.0), infinite = v_set1((double)INFINITY);
@@ -96,7 +113,7 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         const f64v keep = rows->labels ? v_mul(v_set1(1 - loss->label_smoothing), w) : zero;
         const f64v z = v_mul(v_set1(loss->z_loss), w);
 
-        const pair_f64 log = NAME(log_of_rows)(logs, b);
+        const pair_f64 log = NAME(load_pair)(&finished->log, b);
         const f64v lse = v_add(max, log.hi), gap = v_sub(max, logit);
         const f64v near = NAME(wide_add)(two_sum_f64(max, v_sub(zero, logit)), log).hi;
         const f64v nll = v_select(v_eq(gap, infinite), infinite, near);
@@ -108,10 +125,9 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         if (!gradients)
             continue;
 
-        const row_state state = NAME(states)(swept, b, common);
-        const normaliser_parts parts = NAME(finish_normaliser)(&state);
-        const pair_f64 sum = parts.sum, by = parts.inverse;
-        const f64v p_max = parts.largest.hi, not_max = parts.others.hi;
+        const pair_f64 sum = NAME(load_pair)(&finished->sum, b);
+        const pair_f64 by = NAME(load_pair)(&finished->inverse, b);
+        const f64v p_max = v_load(finished->largest + b), not_max = v_load(finished->others + b);
 
         const f64v g = v_mul(weight, v_set1(loss->grad_scale));
         const f64v all = v_add(v_add(keep, mass), v_mul(v_mul(v_set1(2.0), z), lse));
@@ -128,7 +144,7 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         hess_scale[i] = v_mul(g, v_set1(loss->hess_scale));
         hess_of_largest[i] = v_mul(v_mul(hess_scale[i], p_max), not_max);
 
-        const pair_f64 e = NAME(wide_exp)(single(v_sub(logit, offset)), state.n);
+        const pair_f64 e = NAME(wide_exp)(single(v_sub(logit, offset)), v_load(swept->n + b));
         const pair_f64 others =
             NAME(wide_add)(sum, (pair_f64){v_sub(zero, e.hi), v_sub(zero, e.lo)});
         const f64v p = NAME(wide_quotient)(e, sum, by).hi;
@@ -232,24 +248,37 @@ typedef struct {
     const real *ignored;        /* or NULL: labels of which -1 stand for rows of zeros */
 } NAME(gradient_rows);
 
-FL_INLINE vec NAME(map_gradient)(const void *context, vec x, ptrdiff_t c, int h)
+FL_INLINE vec NAME(gradient_of)(const NAME(gradient_rows) *by, vec x, ptrdiff_t c, int h,
+                                int with_target, int with_labels, int with_ignored)
 {
-    const NAME(gradient_rows) *by = context;
     const NAME(normaliser) normaliser = NAME(normaliser_of_lanes)(&by->all->normalisers, h);
     const vec p = NAME(normalised)(x, &normaliser), factor = v_load(by->all->factor + h);
     vec y = v_mul(p, factor);
-    if (by->target) {
+    if (with_target) {
         const real *soft = by->soft ? NAME(panel)(by->soft, h) : NULL;
         const vec a = NAME(tile_coefficient)(by->target, soft, c);
         y = NAME(with_target)(p, a, factor, v_load(by->all->minus_scale + h));
     }
-    if (by->labels) {
+    if (with_labels) {
         const vec label = v_load(by->labels + h);
         y = v_select(v_eq(label, v_set1((real)c)), v_load(by->all->at_label + h), y);
-        if (by->ignored)
+        if (with_ignored)
             y = v_keep(v_gt(label, v_set1((real)-1)), y);
     }
     return y;
+}
+
+FL_INLINE vec NAME(map_gradient)(const void *context, vec x, ptrdiff_t c, int h)
+{
+    const NAME(gradient_rows) *by = context;
+    return NAME(gradient_of)(by, x, c, h, by->target != NULL, by->labels != NULL,
+                             by->ignored != NULL);
+}
+
+/* The same of labels alone, none of which is ignored. */
+FL_INLINE vec NAME(map_label_gradient)(const void *context, vec x, ptrdiff_t c, int h)
+{
+    return NAME(gradient_of)(context, x, c, h, 0, 1, 0);
 }
 
 FL_INLINE vec NAME(map_hessian)(const void *context, vec x, ptrdiff_t c, int h)
@@ -280,8 +309,12 @@ static void NAME(finish_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
     };
     if (rows->hess.data)
         NAME(store_tile)(&swept->tile, &rows->hess, begin, count, NAME(map_hessian), &by, dense, 0);
-    NAME(store_tile)(&swept->tile, &rows->out, begin, count, NAME(map_gradient), &by, dense,
-                     rows->streams);
+    if (labels && !by.target && !by.ignored)
+        NAME(store_tile)(&swept->tile, &rows->out, begin, count, NAME(map_label_gradient), &by,
+                         dense, rows->streams);
+    else
+        NAME(store_tile)(&swept->tile, &rows->out, begin, count, NAME(map_gradient), &by, dense,
+                         rows->streams);
 }
 
 static void NAME(cross_entropy)(const fl_rows *rows)
@@ -312,10 +345,13 @@ static void NAME(cross_entropy)(const fl_rows *rows)
         NAME(sweep_batch)(rows, begin, count, &work, e, e_row, &swept);
         if (NAME(only_sweeps)(rows))
             return;
-        NAME(logs) logs;
-        NAME(finish_logs)(&swept, count, &work.scaling, &logs);
+        NAME(finished) finished;
+        if (gradient)
+            NAME(finish_batch)(&swept, count, &work.scaling, 1, &finished);
+        else
+            NAME(finish_batch)(&swept, count, &work.scaling, 0, &finished);
         for (int h = 0; h < count; h += WIDTH)
-            NAME(finish_losses)(rows, begin, h, count, &swept, &logs, &work.scaling,
+            NAME(finish_losses)(rows, begin, h, count, &swept, &finished,
                                 gradient ? &gradients : NULL);
         for (int b = 0; rows->losses && (swept.ignored || !swept.in_tile) && b < count; ++b)
             if (NAME(is_ignored)(rows, begin + b))
