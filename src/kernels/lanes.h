@@ -36,13 +36,14 @@ FL_INLINE int NAME(tile_width)(ptrdiff_t n, ptrdiff_t size)
 FL_INLINE void NAME(prefetch_rows)(const real *x, ptrdiff_t n, ptrdiff_t row, ptrdiff_t c)
 {
     enum { LINE = 64 / (int)sizeof(real) };
-    if (row == n && n >= QUAD) { /* without gaps: as much of the memory of all */
+    if (row == n) { /* without gaps: as much of the memory of all */
         FL_UNROLL for (int i = 0; i < QUAD * WIDTH; i += LINE)
         {
             if (i >= (n - c) * WIDTH)
                 break;
             FL_PREFETCH(x + c * WIDTH + i);
-            FL_PREFETCH_FAR(x + c * WIDTH + i + FAR / (int)sizeof(real));
+            if (n >= QUAD)
+                FL_PREFETCH_FAR(x + c * WIDTH + i + FAR / (int)sizeof(real));
         }
         return;
     }
@@ -144,11 +145,20 @@ FL_INLINE fl_view NAME(rows_of_tile)(const fl_view *view, ptrdiff_t begin, const
     return rows;
 }
 
-/* Whether a whole QUAD of each of WIDTH rows of n classes, of `left` rows in hand, is theirs: where
-   there are no gaps between them, what is too much is of the rows that follow. */
-FL_INLINE int NAME(may_overlap)(ptrdiff_t n, ptrdiff_t row, ptrdiff_t left)
+/* The first n <= QUAD classes from `from` on, of WIDTH rows, into a panel. Returns the larger of
+   them and `largest`. */
+FL_INLINE vec NAME(load_quad)(const real *from, ptrdiff_t row, ptrdiff_t n, real *to, vec largest)
 {
-    return row == n && (left - WIDTH + 1) * n >= QUAD;
+    vec columns[QUAD];
+    v_load_rows(from, row, n, columns);
+    FL_UNROLL for (int j = 0; j < QUAD; ++j)
+    {
+        if (j == n)
+            break;
+        v_store(to + j * PANEL, columns[j]);
+        largest = v_max(columns[j], largest);
+    }
+    return largest;
 }
 
 /* Brings the classes of rows [begin, begin + count) of an array into a tile, and of each row the
@@ -169,21 +179,14 @@ static void NAME(load_tile)(const fl_view *view, ptrdiff_t begin, int count, con
         const real *from = x + h * row;
         real *to = NAME(panel)(tile, h);
         vec largest = least;
-        for (ptrdiff_t c = 0; c < n; c += QUAD) {
+        for (ptrdiff_t c = 0; n >= QUAD && c < n; c += QUAD) {
             NAME(prefetch_rows)(from + far * row, n, row, c);
-            const ptrdiff_t whole = n < QUAD ? n : QUAD, at = c + whole <= n ? c : n - whole;
-            vec columns[QUAD];
-            if (whole == QUAD || NAME(may_overlap)(n, row, count - h))
-                v_load_rows(from + at, row, QUAD, columns);
-            else
-                v_load_rows(from + at, row, whole, columns);
-            FL_UNROLL for (int j = 0; j < QUAD; ++j)
-            {
-                if (j == whole)
-                    break;
-                v_store(to + (at + j) * PANEL, columns[j]);
-                largest = v_max(columns[j], largest);
-            }
+            const ptrdiff_t at = c + QUAD <= n ? c : n - QUAD;
+            largest = NAME(load_quad)(from + at, row, QUAD, to + at * PANEL, largest);
+        }
+        if (n < QUAD) {
+            NAME(prefetch_rows)(from + far * row, n, row, 0);
+            largest = NAME(load_quad)(from, row, n, to, largest);
         }
         v_store(max + h, v_add(largest, zero));
     }
@@ -207,6 +210,19 @@ static void NAME(load_tile)(const fl_view *view, ptrdiff_t begin, int count, con
 /* What becomes of class c of the rows h, ... of a tile. */
 typedef vec NAME(map)(const void *context, vec x, ptrdiff_t c, int h);
 
+/* The first n <= QUAD classes of a panel from class c on, through the map, to WIDTH rows. */
+FL_INLINE void NAME(store_quad)(const real *from, NAME(map) *map, const void *context, ptrdiff_t c,
+                                int h, real *to, ptrdiff_t row, ptrdiff_t n)
+{
+    vec columns[QUAD];
+    FL_UNROLL for (int j = 0; j < QUAD; ++j)
+    {
+        const int each = j < n ? j : 0;
+        columns[j] = map(context, v_load(from + (c + each) * PANEL), c + each, h);
+    }
+    v_store_rows(to + c, row, n, columns);
+}
+
 /* The way back, through the map; of rows side by side past the caches, where `streams`. */
 FL_INLINE void NAME(store_tile)(const NAME(tile) *tile, const fl_view *view, ptrdiff_t begin,
                                 int count, NAME(map) *map, const void *context, real *dense,
@@ -220,18 +236,14 @@ FL_INLINE void NAME(store_tile)(const NAME(tile) *tile, const fl_view *view, ptr
     for (; out && h + WIDTH <= count; h += WIDTH) {
         const real *from = NAME(panel)(tile, h);
         real *to = out + h * row;
-        for (ptrdiff_t c = 0; c < n; c += QUAD) {
+        for (ptrdiff_t c = 0; n >= QUAD && c < n; c += QUAD) {
             NAME(prefetch_rows)(to + far * row, n, row, c);
-            const ptrdiff_t whole = n < QUAD ? n : QUAD, at = c + whole <= n ? c : n - whole;
-            vec columns[QUAD];
-            for (int j = 0; j < QUAD; ++j) {
-                const ptrdiff_t each = at + (j < whole ? j : 0);
-                columns[j] = map(context, v_load(from + each * PANEL), each, h);
-            }
-            if (whole == QUAD || NAME(may_overlap)(n, row, count - h))
-                v_store_rows(to + at, row, QUAD, columns);
-            else
-                v_store_rows(to + at, row, whole, columns);
+            const ptrdiff_t at = c + QUAD <= n ? c : n - QUAD;
+            NAME(store_quad)(from, map, context, at, h, to, row, QUAD);
+        }
+        if (n < QUAD) {
+            NAME(prefetch_rows)(to + far * row, n, row, 0);
+            NAME(store_quad)(from, map, context, 0, h, to, row, n);
         }
     }
     const int first = h;

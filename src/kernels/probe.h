@@ -175,9 +175,9 @@ PROBE_HALF(bf16)
 #undef PROBE_HALF
 
 /*
- * LANES rows of n numbers, with gaps between them or backwards without, in an area where nothing
- * else is to be touched; and the column to show. The number of positive ones in b chooses: up to
- * LANES of them make all the combinations.
+ * LANES rows of n numbers, backwards with gaps between them or forwards without, in an area where
+ * nothing else is to be touched; and the column to show. The number of positive ones in b chooses:
+ * up to LANES of them make all the combinations.
  */
 static const real NAME(untouched) = (real)-12345;
 
@@ -193,7 +193,7 @@ static void NAME(probe_set_rows)(NAME(probe_rows) *rows, const real *pb)
     const int count = (int)NAME(probe_length)(pb) + 2;
     rows->n = 1 + count % QUAD;
     rows->column = count / QUAD % QUAD;
-    rows->stride = count / (QUAD * QUAD) % 2 ? -rows->n : QUAD + 1;
+    rows->stride = count / (QUAD * QUAD) % 2 ? rows->n : -(QUAD + 1);
     rows->first = rows->area + QUAD + 1;
     if (rows->stride < 0)
         rows->first -= (LANES - 1) * rows->stride;

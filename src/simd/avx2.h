@@ -183,8 +183,62 @@ FL_INLINE void f32_transpose(f32v *a)
     a[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(t1, t3));
     a[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(t1, t3));
 }
+/* Of a, b and c in turns. */
+FL_INLINE f32v f32_abc(f32v a, f32v b, f32v c)
+{
+    return _mm256_blend_ps(_mm256_blend_ps(a, b, 0x92), c, 0x24);
+}
+FL_INLINE f32v f32_permute(f32v a, int i0, int i1, int i2, int i3, int i4, int i5, int i6, int i7)
+{
+    return _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(i0, i1, i2, i3, i4, i5, i6, i7));
+}
+FL_INLINE f32v f32_middle(f32v a)
+{
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(a), 0xd8));
+}
+/* Rows of n <= 3 elements without gaps, as n whole registers. Of three, each column is in every
+   third lane of each register, but in none where it is in another register: together they fill one,
+   in an order that one permutation undoes. */
+FL_INLINE void f32_load_dense(const float *p, ptrdiff_t n, f32v *c)
+{
+    f32v a[3];
+    for (int i = 0; i < 3; ++i)
+        c[i] = a[i] = i < n ? f32_load(p + 8 * i) : f32_set1(0.0f);
+    c[3] = f32_set1(0.0f);
+    if (n == 2) {
+        c[0] = f32_middle(_mm256_shuffle_ps(a[0], a[1], 0x88));
+        c[1] = f32_middle(_mm256_shuffle_ps(a[0], a[1], 0xdd));
+    } else if (n == 3) {
+        c[0] = f32_permute(f32_abc(a[0], a[1], a[2]), 0, 3, 6, 1, 4, 7, 2, 5);
+        c[1] = f32_permute(f32_abc(a[2], a[0], a[1]), 1, 4, 7, 2, 5, 0, 3, 6);
+        c[2] = f32_permute(f32_abc(a[1], a[2], a[0]), 2, 5, 0, 3, 6, 1, 4, 7);
+    }
+}
+FL_INLINE void f32_store_dense(float *p, ptrdiff_t n, const f32v *c)
+{
+    f32v a[3] = {c[0], c[1], c[2]};
+    if (n == 2) {
+        const f32v low = _mm256_unpacklo_ps(c[0], c[1]), high = _mm256_unpackhi_ps(c[0], c[1]);
+        a[0] = _mm256_permute2f128_ps(low, high, 0x20);
+        a[1] = _mm256_permute2f128_ps(low, high, 0x31);
+    } else if (n == 3) {
+        const f32v c0 = f32_permute(c[0], 0, 3, 6, 1, 4, 7, 2, 5);
+        const f32v c1 = f32_permute(c[1], 5, 0, 3, 6, 1, 4, 7, 2);
+        const f32v c2 = f32_permute(c[2], 2, 5, 0, 3, 6, 1, 4, 7);
+        a[0] = f32_abc(c0, c1, c2);
+        a[1] = f32_abc(c2, c0, c1);
+        a[2] = f32_abc(c1, c2, c0);
+    }
+    for (int i = 0; i < 3; ++i)
+        if (i < n)
+            f32_store(p + 8 * i, a[i]);
+}
 FL_INLINE void f32_load_rows(const float *p, ptrdiff_t stride, ptrdiff_t n, f32v *c)
 {
+    if (stride == n && n < 4) {
+        f32_load_dense(p, n, c);
+        return;
+    }
     for (int i = 0; i < 4; ++i)
         c[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(f32_load_quad(p + i * stride, n)),
                                     f32_load_quad(p + (i + 4) * stride, n), 1);
@@ -192,6 +246,10 @@ FL_INLINE void f32_load_rows(const float *p, ptrdiff_t stride, ptrdiff_t n, f32v
 }
 FL_INLINE void f32_store_rows(float *p, ptrdiff_t stride, ptrdiff_t n, const f32v *c)
 {
+    if (stride == n && n < 4) {
+        f32_store_dense(p, n, c);
+        return;
+    }
     f32v a[4] = {c[0], c[1], c[2], c[3]};
     f32_transpose(a);
     for (int i = 0; i < 4; ++i)

@@ -145,8 +145,64 @@ FL_INLINE void f32_transpose(f32v *a)
     a[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(t1, t3));
     a[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(t1, t3));
 }
+/* Of a, b and c in turns, a in lane `first` and every third from there. */
+FL_INLINE f32v f32_thirds(int first, f32v a, f32v b, f32v c)
+{
+    static const __mmask16 third[] = {0x9249, 0x2492, 0x4924};
+    const f32v ab = _mm512_mask_blend_ps(third[(first + 1) % 3], a, b);
+    return _mm512_mask_blend_ps(third[(first + 2) % 3], ab, c);
+}
+/* Lane i from lane factor (i + summand) mod 16 or, of two registers, mod 32. */
+FL_INLINE __m512i f32_lanes_from(int factor, int summand)
+{
+    const __m512i i = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_mullo_epi32(_mm512_add_epi32(i, _mm512_set1_epi32(summand)),
+                              _mm512_set1_epi32(factor));
+}
+/* Rows of n <= 3 elements without gaps, as n whole registers. Of three, each column is in every
+   third lane of each register, but in none where it is in another register: together they fill one,
+   in an order that one permutation undoes. */
+FL_INLINE void f32_load_dense(const float *p, ptrdiff_t n, f32v *c)
+{
+    f32v a[3];
+    for (int i = 0; i < 3; ++i)
+        c[i] = a[i] = i < n ? f32_load(p + 16 * i) : f32_set1(0.0f);
+    c[3] = f32_set1(0.0f);
+    if (n == 2) {
+        const __m512i even = f32_lanes_from(2, 0);
+        c[0] = _mm512_permutex2var_ps(a[0], even, a[1]);
+        c[1] = _mm512_permutex2var_ps(a[0], _mm512_add_epi32(even, _mm512_set1_epi32(1)), a[1]);
+    } else if (n == 3) {
+        c[0] = _mm512_permutexvar_ps(f32_lanes_from(3, 0), f32_thirds(0, a[0], a[2], a[1]));
+        c[1] = _mm512_permutexvar_ps(f32_lanes_from(3, 11), f32_thirds(1, a[0], a[2], a[1]));
+        c[2] = _mm512_permutexvar_ps(f32_lanes_from(3, 6), f32_thirds(2, a[0], a[2], a[1]));
+    }
+}
+FL_INLINE void f32_store_dense(float *p, ptrdiff_t n, const f32v *c)
+{
+    f32v a[3] = {c[0], c[1], c[2]};
+    if (n == 2) {
+        const __m512i low =
+            _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        a[0] = _mm512_permutex2var_ps(c[0], low, c[1]);
+        a[1] = _mm512_permutex2var_ps(c[0], _mm512_add_epi32(low, _mm512_set1_epi32(8)), c[1]);
+    } else if (n == 3) {
+        const f32v c0 = _mm512_permutexvar_ps(f32_lanes_from(11, 0), c[0]);
+        const f32v c1 = _mm512_permutexvar_ps(f32_lanes_from(11, -1), c[1]);
+        const f32v c2 = _mm512_permutexvar_ps(f32_lanes_from(11, -2), c[2]);
+        for (int i = 0; i < 3; ++i)
+            a[i] = f32_thirds((3 - i) % 3, c0, c1, c2);
+    }
+    for (int i = 0; i < 3; ++i)
+        if (i < n)
+            f32_store(p + 16 * i, a[i]);
+}
 FL_INLINE void f32_load_rows(const float *p, ptrdiff_t stride, ptrdiff_t n, f32v *c)
 {
+    if (stride == n && n < 4) {
+        f32_load_dense(p, n, c);
+        return;
+    }
     /* Four rows a register: i, i + 4, i + 8, i + 12 in the order of lanes. */
     const float *p4 = p + 4 * stride, *p8 = p + 8 * stride, *p12 = p + 12 * stride;
     for (int i = 0; i < 4; ++i) {
@@ -159,6 +215,10 @@ FL_INLINE void f32_load_rows(const float *p, ptrdiff_t stride, ptrdiff_t n, f32v
 }
 FL_INLINE void f32_store_rows(float *p, ptrdiff_t stride, ptrdiff_t n, const f32v *c)
 {
+    if (stride == n && n < 4) {
+        f32_store_dense(p, n, c);
+        return;
+    }
     f32v a[4] = {c[0], c[1], c[2], c[3]};
     f32_transpose(a);
     for (int i = 0; i < 4; ++i)
