@@ -302,6 +302,19 @@ FL_INLINE void NAME(add_lane_sum)(NAME(lane_sum) *sum, const NAME(lane_sum) *a)
     }
 }
 
+/* One term, which is not -0. */
+FL_INLINE NAME(lane_sum) NAME(lane_sum_of)(NAME(pair) y)
+{
+    NAME(lane_sum) sum;
+    for (int i = 0; i < HALVES; ++i) {
+        sum.hi[i] = NAME(widened)(y.hi, i);
+#if FL_BITS == 64
+        sum.lo[i] = y.lo;
+#endif
+    }
+    return sum;
+}
+
 /* Adds the n <= 4 terms that a span gives to one virtual lane, as `fold` does. */
 FL_INLINE void NAME(add_terms)(NAME(lane_sum) *sum, const NAME(pair) *y, int n)
 {
@@ -319,7 +332,7 @@ FL_INLINE void NAME(add_terms)(NAME(lane_sum) *sum, const NAME(pair) *y, int n)
 #endif
 }
 
-/* What class c adds to a sum. */
+/* What class c adds to a sum; never -0. */
 typedef NAME(pair) NAME(term)(void *context, ptrdiff_t c);
 
 /* What a span of terms from class j on gives to the fold lane f. */
@@ -360,14 +373,16 @@ FL_INLINE NAME(lane_sum) NAME(fold_up)(NAME(lane_sum) *fold, int lanes)
 }
 
 /* The sum of n terms where no lane has more than one, and only the first `lanes` of the fold lanes
-   have any: to add the +0 of the others would change nothing. */
+   have any: to add the +0 of the others would change nothing, nor would it to begin with one. */
 FL_INLINE NAME(lane_sum) NAME(sum_few)(NAME(term) *term, void *context, ptrdiff_t n, int lanes)
 {
     NAME(lane_sum) fold[FOLD_LANES];
     FL_UNROLL for (int f = 0; f < lanes; ++f)
     {
         fold[f] = NAME(no_lane_sum)();
-        for (ptrdiff_t c = f; c < n; c += FOLD_LANES) {
+        if (f < n)
+            fold[f] = NAME(lane_sum_of)(term(context, f));
+        for (ptrdiff_t c = f + FOLD_LANES; c < n; c += FOLD_LANES) {
             const NAME(pair) y = term(context, c);
             NAME(add_terms)(fold + f, &y, 1);
         }
@@ -518,7 +533,7 @@ FL_INLINE NAME(pair) NAME(dot_term_of)(void *context, ptrdiff_t c)
         const vec a = NAME(tile_coefficient)(t->target, t->soft, at);
         sum = NAME(dot_term)(a, v_load(t->x + at * PANEL), t->max, sum, t->masked);
     }
-    return (NAME(pair)){sum, zero};
+    return (NAME(pair)){v_add(sum, zero), zero};
 }
 
 FL_INLINE NAME(pair) NAME(mass_term_of)(void *context, ptrdiff_t c)
