@@ -126,6 +126,8 @@ static const real *NAME(labels_of)(const fl_rows *rows, ptrdiff_t begin, int wid
         for (ptrdiff_t i = n; i < width; ++i)
             labels->number[i] = 0;
         labels->begin = begin;
+        /* Those that come next: of narrow rows they are as much memory as the logits. */
+        FL_ROLLED for (ptrdiff_t i = 0; i < LABELS; i += 8) FL_PREFETCH(from + LABELS + i);
     }
     return labels->number + (begin - labels->begin);
 }

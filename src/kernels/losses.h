@@ -340,6 +340,10 @@ static void NAME(cross_entropy)(const fl_rows *rows)
     int count;
     for (ptrdiff_t begin = 0; begin < rows->n_rows; begin += count) {
         count = NAME(count)(rows, begin, &work);
+        /* The next batch's, as labels_of does. */
+        if (rows->losses)
+            FL_ROLLED for (int b = 0; b < count; b += 8)
+                FL_PREFETCH(rows->losses + begin + count + b);
         ptrdiff_t e_row = 0;
         real *e = gradient ? NAME(place_of_batch)(rows, begin, &work, &e_row) : NULL;
         NAME(sweep_batch)(rows, begin, count, &work, e, e_row, &swept);
