@@ -141,8 +141,10 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         largest[i] = v_mul(p_max, size);
         factor[i] = rows->hess.data ? of_p : sign;
         minus_scale[i] = v_sub(zero, g);
-        hess_scale[i] = v_mul(g, v_set1(loss->hess_scale));
-        hess_of_largest[i] = v_mul(v_mul(hess_scale[i], p_max), not_max);
+        if (rows->hess.data) {
+            hess_scale[i] = v_mul(g, v_set1(loss->hess_scale));
+            hess_of_largest[i] = v_mul(v_mul(hess_scale[i], p_max), not_max);
+        }
 
         const pair_f64 e = NAME(wide_exp)(single(v_sub(logit, offset)), v_load(swept->n + b));
         const pair_f64 others =
@@ -159,8 +161,10 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
     v_store(gradients->factor + h, NAME(rounded)(factor));
     v_store(gradients->minus_scale + h, NAME(rounded)(minus_scale));
     v_store(gradients->at_label + h, NAME(rounded)(at_label));
-    v_store(gradients->hess_scale + h, NAME(rounded)(hess_scale));
-    v_store(gradients->hess_of_largest + h, NAME(rounded)(hess_of_largest));
+    if (rows->hess.data) {
+        v_store(gradients->hess_scale + h, NAME(rounded)(hess_scale));
+        v_store(gradients->hess_of_largest + h, NAME(rounded)(hess_of_largest));
+    }
 }
 
 /* The gradient of probabilities p, with coefficients a; and the Hessian's diagonal. */
