@@ -72,10 +72,9 @@ FL_INLINE NAME(quotient) NAME(over_1_plus)(NAME(pair) a, NAME(pair) e)
 }
 
 /* 1 / (1 + e) for x >= 0, e / (1 + e) below. */
-FL_INLINE vec NAME(sigmoid_of)(vec x)
+FL_INLINE vec NAME(sigmoid_of)(vec x, NAME(pair) e)
 {
     const vec one = v_set1((real)1), zero = v_set1((real)0);
-    const NAME(pair) e = NAME(exp_minus_abs)(x);
     const mask negative = v_gt(zero, x);
     const NAME(pair) a = {v_select(negative, e.hi, one), v_keep(negative, e.lo)};
     const NAME(quotient) q = NAME(over_1_plus)(a, e);
@@ -83,16 +82,41 @@ FL_INLINE vec NAME(sigmoid_of)(vec x)
 }
 
 /* max(x, 0) + log1p(e) */
-FL_INLINE vec NAME(softplus_of)(vec x)
+FL_INLINE vec NAME(softplus_of)(vec x, NAME(pair) e)
 {
     const vec high = v_max(v_set1((real)0), x);
-    return NAME(plus_pair)(high, NAME(log1p_of)(NAME(exp_minus_abs)(x)));
+    return NAME(plus_pair)(high, NAME(log1p_of)(e));
 }
 
-FL_INLINE vec NAME(log_sigmoid_of)(vec x)
+FL_INLINE vec NAME(log_sigmoid_of)(vec x, NAME(pair) e)
 {
     const vec zero = v_set1((real)0);
-    return v_sub(zero, NAME(softplus_of)(v_sub(zero, x)));
+    return v_sub(zero, NAME(softplus_of)(v_sub(zero, x), e));
+}
+
+/* What becomes of x, with e = exp(-|x|). */
+typedef vec NAME(map_of)(vec x, NAME(pair) e);
+
+/* The exponential of a register is computed along with what becomes of the one before: the chain
+   of all its steps is longer than the CPU can look ahead. `to` may be `from`. */
+FL_INLINE void NAME(map_elements)(const real *from, real *to, ptrdiff_t n, NAME(map_of) *map)
+{
+    const vec zero = v_set1((real)0);
+    ptrdiff_t j = NAME(unaligned)(to, n, WIDTH);
+    FOR_PARTS_(0, from, to, j, zero, y = map(x, NAME(exp_minus_abs)(x)));
+    if (j + WIDTH <= n) {
+        vec x = v_load(from + j);
+        NAME(pair) e = NAME(exp_minus_abs)(x);
+        for (j += WIDTH; j + WIDTH <= n; j += WIDTH) {
+            const vec next = v_load(from + j);
+            const NAME(pair) next_e = NAME(exp_minus_abs)(next);
+            v_store(to + j - WIDTH, map(x, e));
+            x = next;
+            e = next_e;
+        }
+        v_store(to + j - WIDTH, map(x, e));
+    }
+    FOR_PARTS_(j, from, to, n, zero, y = map(x, NAME(exp_minus_abs)(x)));
 }
 
 /* Elements to convert at a time: so few that the memory of the next is read meanwhile. */
@@ -111,7 +135,7 @@ FL_INLINE vec NAME(log_sigmoid_of)(vec x)
                 const ptrdiff_t length = n - j < most ? n - j : most;                              \
                 const real *from = NAME(take)(&in, j, length, in_buffer);                          \
                 real *to = NAME(place)(&out, j, out_buffer);                                       \
-                FOR_EACH_REGISTER(from, to, length, v_set1((real)0), y = NAME(op##_of)(x));        \
+                NAME(map_elements)(from, to, length, NAME(op##_of));                               \
                 NAME(put)(to, &out, j, length);                                                    \
             }                                                                                      \
         }                                                                                          \
