@@ -302,9 +302,9 @@ typedef void NAME(write)(const void *batch, int b, ptrdiff_t j, ptrdiff_t n);
 
 /*
  * The rows of a batch that are swept, and not yet written. Where they are best written past the
- * caches, a row of them is written when the sweep of the same row of the next batch begins, a block
- * before a block: the stores then take their time while the CPU computes, and the exponentials of
- * both rows need one place.
+ * caches, a row of them is written when the sweep of the row of the same number in the next batch
+ * begins or, of several blocks, each before the same block of that row: the stores then take their
+ * time while the CPU computes.
  */
 typedef struct {
     NAME(write) *write;
