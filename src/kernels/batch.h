@@ -187,8 +187,8 @@ FL_INLINE void NAME(stream)(const fl_rows *rows, NAME(work) *work, NAME(behind) 
 {
     const ptrdiff_t n = rows->n_classes;
     *behind = (NAME(behind)){.count = 0};
-    if (!rows->streams || rows->part || work->tile.width > 0 || !NAME(has_dense)(&rows->out) ||
-        n > (KEPT_BLOCKS - 1) * BLOCK)
+    if (!rows->streams || !rows->scratch || rows->part || work->tile.width > 0 ||
+        !NAME(has_dense)(&rows->out) || n > (KEPT_BLOCKS - 1) * BLOCK)
         return; /* what is longer might not fit */
     work->behind = behind;
     work->out = NULL;

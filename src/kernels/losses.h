@@ -42,11 +42,12 @@ FL_INLINE void NAME(of_labels)(const fl_rows *rows, ptrdiff_t begin, int count, 
     *a = v_load(a_);
 }
 
-/* Of a batch of rows. */
+/* Rows that are finished together: more would take more of the stack than they gain. */
+#define FINISHED 32
 typedef struct {
-    FL_ALIGNED double hi[BATCH];
+    FL_ALIGNED double hi[FINISHED];
 #if FL_BITS == 64
-    FL_ALIGNED double lo[BATCH];
+    FL_ALIGNED double lo[FINISHED];
 #endif
 } NAME(pairs);
 
@@ -67,19 +68,20 @@ FL_INLINE pair_f64 NAME(load_pair)(const NAME(pairs) *from, int b)
 #endif
 }
 
-/* finish_log of a batch of rows and, of gradients, finish_normaliser: long chains of short steps,
-   for which the CPU has the next rows at hand only where nothing else comes between. */
+/* finish_log of the rows [begin, end) of a batch and, of gradients, finish_normaliser: long chains
+   of short steps, for which the CPU has the next rows at hand only where nothing else comes
+   between. */
 typedef struct {
     NAME(pairs) log, sum, inverse;
-    FL_ALIGNED double largest[BATCH], others[BATCH];
+    FL_ALIGNED double largest[FINISHED], others[FINISHED];
 } NAME(finished);
 
-FL_INLINE void NAME(finish_batch)(const NAME(swept) *swept, int count, const NAME(scaling) *common,
-                                  int gradient, NAME(finished) *to)
+FL_INLINE void NAME(finish_batch)(const NAME(swept) *swept, int begin, int end,
+                                  const NAME(scaling) *common, int gradient, NAME(finished) *to)
 {
-    const int end = (count + WIDTH - 1) / WIDTH * WIDTH; /* as finish_losses goes */
-    for (int b = 0; b < end; b += FL_WIDTH_F64) {
-        const row_state state = NAME(states)(swept, b, common);
+    const int n = (end - begin + WIDTH - 1) / WIDTH * WIDTH; /* as finish_losses goes */
+    for (int b = 0; b < n; b += FL_WIDTH_F64) {
+        const row_state state = NAME(states)(swept, begin + b, common);
         NAME(store_pair)(&to->log, b, NAME(finish_log)(&state));
         if (!gradient)
             continue;
@@ -113,7 +115,7 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         const f64v keep = rows->labels ? v_mul(v_set1(1 - loss->label_smoothing), w) : zero;
         const f64v z = v_mul(v_set1(loss->z_loss), w);
 
-        const pair_f64 log = NAME(load_pair)(&finished->log, b);
+        const pair_f64 log = NAME(load_pair)(&finished->log, b % FINISHED);
         const f64v lse = v_add(max, log.hi), gap = v_sub(max, logit);
         const f64v near = NAME(wide_add)(two_sum_f64(max, v_sub(zero, logit)), log).hi;
         const f64v nll = v_select(v_eq(gap, infinite), infinite, near);
@@ -125,9 +127,10 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         if (!gradients)
             continue;
 
-        const pair_f64 sum = NAME(load_pair)(&finished->sum, b);
-        const pair_f64 by = NAME(load_pair)(&finished->inverse, b);
-        const f64v p_max = v_load(finished->largest + b), not_max = v_load(finished->others + b);
+        const pair_f64 sum = NAME(load_pair)(&finished->sum, b % FINISHED);
+        const pair_f64 by = NAME(load_pair)(&finished->inverse, b % FINISHED);
+        const f64v p_max = v_load(finished->largest + b % FINISHED);
+        const f64v not_max = v_load(finished->others + b % FINISHED);
 
         const f64v g = v_mul(weight, v_set1(loss->grad_scale));
         const f64v all = v_add(v_add(keep, mass), v_mul(v_mul(v_set1(2.0), z), lse));
@@ -185,6 +188,7 @@ typedef struct {
     int b;
     const NAME(target) *target; /* or NULL */
     fl_row hess;                /* may be missing */
+    real *buffer;               /* of BLOCK */
 } NAME(gradient);
 
 /* Of classes [j, j + n), in place. */
@@ -192,7 +196,7 @@ static void NAME(to_gradient)(void *context, real *p, ptrdiff_t j, ptrdiff_t n)
 {
     const NAME(gradient) *by = context;
     const vec zero = v_set1((real)0), factor = v_set1(by->all->factor[by->b]);
-    FL_ALIGNED real buffer[BLOCK];
+    real *buffer = by->buffer;
     if (by->hess.data) {
         const vec scale = v_set1(by->all->hess_scale[by->b]);
         const vec largest = v_set1(by->all->normalisers.largest[by->b]);
@@ -236,7 +240,12 @@ FL_INLINE void NAME(write_gradient)(const void *batch_, int b, ptrdiff_t j, ptrd
     const ptrdiff_t label = NAME(label_of)(rows, i);
     const NAME(at_label) at_label = {label < 0 ? label : label - j, batch->gradients->at_label[b]};
     NAME(target) target;
-    NAME(gradient) by = {batch->gradients, b, NAME(target_of)(rows, i, &target), {.data = NULL}};
+    /* The buffer of the sweep, which is between two blocks. */
+    NAME(gradient) by = {batch->gradients,
+                         b,
+                         NAME(target_of)(rows, i, &target),
+                         {.data = NULL},
+                         batch->rows.work->buffer};
     if (rows->hess.data)
         by.hess = NAME(row_of)(&rows->hess, i);
     const int plain = !by.target && !by.hess.data && by.all->factor[b] == 1;
@@ -353,14 +362,17 @@ static void NAME(cross_entropy)(const fl_rows *rows)
         NAME(sweep_batch)(rows, begin, count, &work, e, e_row, &swept);
         if (NAME(only_sweeps)(rows))
             return;
-        NAME(finished) finished;
-        if (gradient)
-            NAME(finish_batch)(&swept, count, &work.scaling, 1, &finished);
-        else
-            NAME(finish_batch)(&swept, count, &work.scaling, 0, &finished);
-        for (int h = 0; h < count; h += WIDTH)
-            NAME(finish_losses)(rows, begin, h, count, &swept, &finished,
-                                gradient ? &gradients : NULL);
+        for (int from = 0; from < count; from += FINISHED) {
+            const int end = count - from < FINISHED ? count : from + FINISHED;
+            NAME(finished) finished;
+            if (gradient)
+                NAME(finish_batch)(&swept, from, end, &work.scaling, 1, &finished);
+            else
+                NAME(finish_batch)(&swept, from, end, &work.scaling, 0, &finished);
+            for (int h = from; h < end; h += WIDTH)
+                NAME(finish_losses)(rows, begin, h, count, &swept, &finished,
+                                    gradient ? &gradients : NULL);
+        }
         for (int b = 0; rows->losses && (swept.ignored || !swept.in_tile) && b < count; ++b)
             if (NAME(is_ignored)(rows, begin + b))
                 rows->losses[begin + b] = 0;
