@@ -327,10 +327,11 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
     const ptrdiff_t soon = AHEAD / (rows->n_classes + 1) + 1;
     const ptrdiff_t later = FAR / ((ptrdiff_t)sizeof(real) * rows->n_classes + 1) + 1;
     const int is_short = rows->n_classes > 0 && rows->n_classes <= BLOCK && !rows->part;
-    if (work->behind && work->behind->count != count)
-        NAME(write_behind)(work->behind, work->behind->count, 0);
-    if (!work->behind || work->behind->count != count)
+    if (!work->behind || work->behind->count != count) {
+        if (work->behind)
+            NAME(write_behind)(work->behind, work->behind->count, 0);
         NAME(clear_last)(swept, count); /* of no row that is yet to be written */
+    }
     for (int b = 0; b < count; ++b) {
         const ptrdiff_t i = begin + b, next = i + soon < rows->n_rows ? i + soon : i;
         const ptrdiff_t far = next + later < rows->n_rows ? later : 0;

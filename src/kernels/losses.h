@@ -214,7 +214,7 @@ static void NAME(to_gradient)(void *context, real *p, ptrdiff_t j, ptrdiff_t n)
         const vec y = NAME(with_target)(v_load_part(p + i, n - i, zero),
                                         v_load_part(a + i, n - i, zero), factor, minus_scale);
         v_store_part(p + i, n - i, y);
-    } else {
+    } else if (by->all->factor[by->b] != 1) {
         FOR_EACH_REGISTER(p, p, n, zero, y = v_mul(x, factor));
     }
 }
