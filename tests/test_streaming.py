@@ -43,6 +43,11 @@ def assert_same_bits(a, b):
     np.testing.assert_array_equal(a.view(f"u{a.itemsize}"), b.view(f"u{b.itemsize}"))
 
 
+def assert_same_in_pieces(function, shape):
+    for whole, pieces in zip(function(slice(None)), in_pieces(function, *shape), strict=True):
+        assert_same_bits(whole, pieces)
+
+
 @pytest.mark.parametrize("offset", [0, 1, 9])
 @pytest.mark.parametrize("function", [fastlogits.softmax, fastlogits.log_softmax])
 @pytest.mark.parametrize(("dtype", "shape"), CASES)
@@ -79,10 +84,7 @@ def test_gradients_are_those_of_small_arrays(isa, dtype, shape, options):
     def value_and_grad(i):
         return fastlogits.cross_entropy_value_and_grad(x[i], labels[i], reduction="none", **options)
 
-    for whole, pieces in zip(
-        value_and_grad(slice(None)), in_pieces(value_and_grad, *shape), strict=True
-    ):
-        assert_same_bits(whole, pieces)
+    assert_same_in_pieces(value_and_grad, shape)
 
 
 def test_gradients_of_soft_targets_are_those_of_small_arrays(isa):
@@ -93,10 +95,7 @@ def test_gradients_of_soft_targets_are_those_of_small_arrays(isa):
     def value_and_grad(i):
         return fastlogits.cross_entropy_value_and_grad(x[i], soft[i], reduction="none")
 
-    for whole, pieces in zip(
-        value_and_grad(slice(None)), in_pieces(value_and_grad, *shape), strict=True
-    ):
-        assert_same_bits(whole, pieces)
+    assert_same_in_pieces(value_and_grad, shape)
 
 
 def test_gradients_and_hessians_are_those_of_small_arrays(isa):
@@ -107,5 +106,4 @@ def test_gradients_and_hessians_are_those_of_small_arrays(isa):
     def grad_hess(i):
         return fastlogits.softmax_grad_hess(x[i], labels[i])
 
-    for whole, pieces in zip(grad_hess(slice(None)), in_pieces(grad_hess, *shape), strict=True):
-        assert_same_bits(whole, pieces)
+    assert_same_in_pieces(grad_hess, shape)
