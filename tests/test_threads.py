@@ -428,8 +428,10 @@ def test_numbers_that_another_thread_changes_lead_nowhere(isa):
         import numpy as np
         import fastlogits as fl
 
-        x = np.zeros((3000, 300), np.float32)
-        soft, of_classes, of_rows = np.zeros_like(x), np.ones(300), np.ones(3000)
+        # Registers are whole at the end of a row too: what is looked for there and is gone must
+        # not be found behind it.
+        x = np.zeros((3000, 304), np.float32)
+        soft, of_classes, of_rows = np.zeros_like(x), np.ones(304), np.ones(3000)
         labels = np.zeros(3000, int)
         over = threading.Event()
 

@@ -2,16 +2,17 @@
  * The class of the largest logit: comparisons alone, so nothing is rounded.
  */
 
-/* The first of n > 0 numbers that equals `value`; the last if none does. */
+/* The first of n > 0 numbers that equals `value`; the last if none does any more, as another thread
+   has changed them: callers read from the place. */
 FL_INLINE ptrdiff_t NAME(find)(const real *x, ptrdiff_t n, real value)
 {
     ptrdiff_t j = 0;
     for (; j + WIDTH <= n; j += WIDTH)
         if (v_lanes(v_eq(v_load(x + j), v_set1(value))))
             break;
-    while (j < n - 1 && x[j] != value)
+    while (j < n && x[j] != value)
         ++j;
-    return j;
+    return j < n ? j : n - 1;
 }
 
 /* The largest of some classes, and where it is: the first of equals, or the first NaN. */
@@ -43,8 +44,7 @@ static NAME(best) NAME(best_of)(const fl_row *x, ptrdiff_t from, ptrdiff_t to, r
             begin += j;
         }
     }
-    /* No place that is none, should another thread have changed what was found. */
-    begin = begin < to ? begin : to - 1;
+    begin = begin < to ? begin : to - 1; /* changed likewise */
     const ptrdiff_t length = to - begin < FOLD_SPAN ? to - begin : FOLD_SPAN;
     const real *span = NAME(take)(x, begin, length, buffer);
     return (NAME(best)){max, begin + NAME(find)(span, length, max)};
