@@ -100,6 +100,7 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
                                    NAME(gradients) *gradients)
 {
     const fl_loss *loss = rows->loss;
+    const int with_hess = rows->hess.data != NULL;
     const f64v zero = v_set1(0.0), one = v_set1(1.0), infinite = v_set1((double)INFINITY);
     f64v factor[HALVES], minus_scale[HALVES], largest[HALVES], at_label[HALVES];
     f64v hess_scale[HALVES], hess_of_largest[HALVES];
@@ -137,14 +138,14 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         /* A factor of p goes into the normaliser, where it is not rounded, but for its sign;
            the Hessian is of p itself. */
         const f64v of_p = v_mul(g, all), sign = v_select(v_gt(zero, of_p), v_set1(-1.0), one);
-        const f64v size = rows->hess.data ? one : v_abs(of_p);
+        const f64v size = with_hess ? one : v_abs(of_p);
         const f64v product = v_mul(by.hi, size);
         const f64v product_lo = v_fma(by.hi, size, v_sub(zero, product));
         inverse[i] = (pair_f64){product, v_add(product_lo, v_mul(by.lo, size))};
         largest[i] = v_mul(p_max, size);
-        factor[i] = rows->hess.data ? of_p : sign;
+        factor[i] = with_hess ? of_p : sign;
         minus_scale[i] = v_sub(zero, g);
-        if (rows->hess.data) {
+        if (with_hess) {
             hess_scale[i] = v_mul(g, v_set1(loss->hess_scale));
             hess_of_largest[i] = v_mul(v_mul(hess_scale[i], p_max), not_max);
         }
@@ -164,7 +165,7 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
     v_store(gradients->factor + h, NAME(rounded)(factor));
     v_store(gradients->minus_scale + h, NAME(rounded)(minus_scale));
     v_store(gradients->at_label + h, NAME(rounded)(at_label));
-    if (rows->hess.data) {
+    if (with_hess) {
         v_store(gradients->hess_scale + h, NAME(rounded)(hess_scale));
         v_store(gradients->hess_of_largest + h, NAME(rounded)(hess_of_largest));
     }
