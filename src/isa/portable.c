@@ -1,4 +1,4 @@
-/* Plain C: eight small arrays make one group of virtual lanes. */
+/* Eight vectors of 16 bytes make one group of virtual lanes. */
 #include "../compiler.h"
 #include "../simd/portable.h"
 
