@@ -55,13 +55,12 @@ FL_INLINE int NAME(saw_outside)(const NAME(binary_call) *call)
     return v_lanes(v_gt(v_set1((real)0), call->least)) || v_lanes(v_ne(call->total, call->total));
 }
 
-/* The loss, and where it is wanted the gradient, of one register. `plain`: without weights and
-   smoothing. */
-FL_INLINE vec NAME(binary_terms)(NAME(binary_call) *call, const NAME(binary) *b, int plain,
-                                 vec *gradient)
+/* The loss, and where it is wanted the gradient, of one register, with e = exp(-|x|). `plain`:
+   without weights and smoothing. */
+FL_INLINE vec NAME(binary_terms)(NAME(binary_call) *call, const NAME(binary) *b, NAME(pair) e,
+                                 int plain, vec *gradient)
 {
     const vec zero = v_set1((real)0), one = v_set1((real)1);
-    const NAME(pair) e = NAME(exp_minus_abs)(b->x);
     const mask positive = v_gt(b->x, zero);
     vec yes = b->target, w = one;
     NAME(pair) no = NAME(fast_two_sum)(one, v_sub(zero, yes));
@@ -91,9 +90,12 @@ FL_INLINE vec NAME(binary_terms)(NAME(binary_call) *call, const NAME(binary) *b,
     return plain ? loss : v_mul(loss, b->sample_weight);
 }
 
-/* Elements [j, j + FOLD_SPAN), of which all are there where `whole`. */
-FL_INLINE void NAME(binary_span)(NAME(binary_call) *call, ptrdiff_t j, NAME(fold_sum) *sum,
-                                 int whole, int plain, int with_gradient)
+/* Elements [j, j + FOLD_SPAN). All are there where `whole`, and `ahead` is the exponential of the
+   first register then and becomes that at `next`: as in map_elements, each is computed along with
+   what becomes of the one before. */
+FL_INLINE void NAME(binary_span)(NAME(binary_call) *call, ptrdiff_t j, ptrdiff_t next,
+                                 NAME(pair) *ahead, NAME(fold_sum) *sum, int whole, int plain,
+                                 int with_gradient)
 {
     void *const *operands = call->piece->operands;
     const real *x = operands[FL_LOGITS], *targets = operands[FL_TARGETS];
@@ -102,7 +104,8 @@ FL_INLINE void NAME(binary_span)(NAME(binary_call) *call, ptrdiff_t j, NAME(fold
     const ptrdiff_t n = call->piece->n;
     for (int k = 0; k < GROUP; ++k) {
         NAME(pair) y[4];
-        for (int q = 0; q < 4; ++q) {
+        FL_UNROLL for (int q = 0; q < 4; ++q)
+        {
             const ptrdiff_t at = j + q * LANES + k * WIDTH;
             y[q].hi = y[q].lo = zero;
             if (!whole && at >= n)
@@ -113,8 +116,12 @@ FL_INLINE void NAME(binary_span)(NAME(binary_call) *call, ptrdiff_t j, NAME(fold
                 !plain && pos ? NAME(load_at)(pos, at, n, 1, whole) : one,
                 !plain && sample ? NAME(load_at)(sample, at, n, 1, whole) : one,
             };
+            const ptrdiff_t after = q < 3 ? at + LANES : k < GROUP - 1 ? j + (k + 1) * WIDTH : next;
+            const NAME(pair) e = whole ? *ahead : NAME(exp_minus_abs)(b.x);
+            if (whole)
+                *ahead = NAME(exp_minus_abs)(v_load(x + after));
             vec gradient;
-            y[q].hi = NAME(binary_terms)(call, &b, plain, with_gradient ? &gradient : NULL);
+            y[q].hi = NAME(binary_terms)(call, &b, e, plain, with_gradient ? &gradient : NULL);
             if (!whole)
                 y[q].hi = NAME(first_lanes)(y[q].hi, n - at);
             if (operands[FL_LOSSES])
@@ -143,11 +150,16 @@ FL_INLINE void NAME(binary_piece)(const fl_piece *piece, int plain, int with_gra
 {
     NAME(binary_call) call = NAME(binary_call_of)(piece);
     NAME(fold_sum) sum = NAME(fold_nothing)();
+    const ptrdiff_t n = piece->n;
+    const real *x = piece->operands[FL_LOGITS];
+    NAME(pair) ahead = NAME(exp_minus_abs)(n < FOLD_SPAN ? v_set1((real)0) : v_load(x));
     ptrdiff_t j = 0;
-    for (; j + FOLD_SPAN <= piece->n; j += FOLD_SPAN)
-        NAME(binary_span)(&call, j, &sum, 1, plain, with_gradient);
-    if (j < piece->n)
-        NAME(binary_span)(&call, j, &sum, 0, plain, with_gradient);
+    for (; j + FOLD_SPAN <= n; j += FOLD_SPAN) {
+        const ptrdiff_t next = j + 2 * FOLD_SPAN <= n ? j + FOLD_SPAN : j;
+        NAME(binary_span)(&call, j, next, &ahead, &sum, 1, plain, with_gradient);
+    }
+    if (j < n)
+        NAME(binary_span)(&call, j, j, NULL, &sum, 0, plain, with_gradient);
     *piece->sum = NAME(fold_total)(&sum);
     *piece->outside |= NAME(saw_outside)(&call);
 }
