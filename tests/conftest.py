@@ -1,6 +1,7 @@
 """What all the tests share: every instruction set, thread counts, and hypothesis' settings."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -15,6 +16,12 @@ settings.register_profile("default", max_examples=100, **_common)
 settings.register_profile("ci", max_examples=100, derandomize=True, **_common)
 settings.register_profile("quick", max_examples=10, **_common)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+# Whoever started the tests may ignore these (nohup, a script's background), and then every child
+# of a test would.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 @pytest.fixture(params=fastlogits.available_isas())
