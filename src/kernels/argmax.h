@@ -138,14 +138,16 @@ static void NAME(argmax_strip)(const fl_view *x, ptrdiff_t begin, ptrdiff_t n_cl
 
 /* The rows of a tile. */
 static void NAME(argmax_tile)(const NAME(tile) *tile, int count, const real *max_,
-                              ptrdiff_t *indices)
+                              const NAME(coming) *next, ptrdiff_t *indices)
 {
     const vec zero = v_set1((real)0), one = v_set1((real)1);
     for (int h = 0; h < count; h += WIDTH) {
         const real *from = NAME(panel)(tile, h);
         const vec max = v_load(max_ + h);
         vec place_ = zero, nans = zero;
+        NAME(pieces) pieces = NAME(pieces_of)(next, h);
         for (ptrdiff_t c = tile->n - 1; c >= 0; --c) {
+            NAME(prefetch_piece)(&pieces);
             const vec y = v_load(from + c * PANEL);
             place_ = v_select(v_eq(y, max), v_set1((real)c), place_);
             nans = v_add(nans, v_keep(v_ne(y, y), one));
@@ -201,7 +203,8 @@ static void NAME(argmax)(const fl_rows *rows)
         const int count = left < tile.width ? (int)left : tile.width;
         tile.width = (count + PANEL - 1) / PANEL * PANEL;
         NAME(load_tile)(x, i, count, &tile, max, dense);
-        NAME(argmax_tile)(&tile, count, max, rows->indices + i);
+        const NAME(coming) next = NAME(coming_of)(x, i, &tile);
+        NAME(argmax_tile)(&tile, count, max, &next, rows->indices + i);
     }
     const int prefetched = NAME(is_prefetched)(x, rows->n_rows, n);
     for (; i < rows->n_rows; ++i) {

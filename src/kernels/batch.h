@@ -287,9 +287,11 @@ static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
     NAME(target) target;
     if (NAME(target_of)(rows, begin, &target)) {
         FL_ALIGNED real unused[BATCH];
-        if (rows->targets.data)
-            NAME(load_tile)(&rows->targets, begin, count, soft, unused, work->dense);
-        NAME(dot_tile)(tile, &target, rows->targets.data ? soft : NULL, swept);
+        const fl_view *targets = rows->targets.data ? &rows->targets : NULL;
+        if (targets)
+            NAME(load_tile)(targets, begin, count, soft, unused, work->dense);
+        const NAME(coming) next = NAME(coming_of)(targets, begin, tile);
+        NAME(dot_tile)(tile, &target, targets ? soft : NULL, &next, swept);
     } else {
         for (int b = 0; rows->loss && b < tile->width; b += FL_WIDTH_F64) {
             v_store(swept->dot + b, v_set1(0.0));
@@ -298,7 +300,10 @@ static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
         if (soft->data)
             memcpy(soft->data, tile->data, (size_t)(tile->n * tile->width) * sizeof *tile->data);
     }
-    return NAME(sweep_tile_as)(tile, &work->scaling, work->keep, swept);
+    const NAME(coming) x = NAME(coming_of)(&rows->x, begin, tile);
+    const fl_view *written = rows->streams ? NULL : work->out;
+    const NAME(coming) out = NAME(coming_of)(written, begin, tile);
+    return NAME(sweep_tile_as)(tile, &work->scaling, work->keep, &x, &out, swept);
 }
 
 /* Sets the rows that make up a register with the last of `count`. */

@@ -31,24 +31,15 @@ FL_INLINE int NAME(tile_width)(ptrdiff_t n, ptrdiff_t size)
 #define ABS(stride) ((stride) < 0 ? -(stride) : (stride))
 
 /* When classes [c, c + QUAD) of WIDTH rows of n have their turn: prefetches those of WIDTH rows
-   that come soon and, unless their arithmetic leaves the hardware time enough, of what comes FAR
-   bytes later. */
+   that come soon, and those of FAR bytes later. Without gaps between the rows it is `coming` that
+   does. */
 FL_INLINE void NAME(prefetch_rows)(const real *x, ptrdiff_t n, ptrdiff_t row, ptrdiff_t c)
 {
     enum { LINE = 64 / (int)sizeof(real) };
-    if (row == n) { /* without gaps: as much of the memory of all */
-        FL_UNROLL for (int i = 0; i < QUAD * WIDTH; i += LINE)
-        {
-            if (i >= (n - c) * WIDTH)
-                break;
-            FL_PREFETCH(x + c * WIDTH + i);
-            if (n >= QUAD)
-                FL_PREFETCH_FAR(x + c * WIDTH + i + FAR / (int)sizeof(real));
-        }
+    if (row == n)
         return;
-    }
     const ptrdiff_t step = row > 0 && row < LINE ? LINE / row : 1;
-    const ptrdiff_t far = n >= QUAD && row > 0 ? FAR / ((ptrdiff_t)sizeof(real) * row) * row : 0;
+    const ptrdiff_t far = row > 0 ? FAR / ((ptrdiff_t)sizeof(real) * row) * row : 0;
     for (ptrdiff_t i = 0; c % LINE == 0 && i < WIDTH; i += step) {
         FL_PREFETCH(x + i * row + c);
         if (far)
@@ -62,6 +53,52 @@ FL_INLINE ptrdiff_t NAME(rows_ahead)(const NAME(tile) *tile)
     return (AHEAD / tile->n + tile->width - 1) / tile->width * tile->width;
 }
 
+/* Whether it is not on the stack. */
+FL_INLINE int NAME(is_large)(const NAME(tile) *tile) { return tile->n * tile->width > BLOCK; }
+
+/*
+ * The rows of an array that are next after those of a tile. They are asked for while the tile in
+ * hand is worked on, a piece for each class of each register of rows: all at once, they would be
+ * waited for, and then the memory would rest.
+ */
+typedef struct {
+    const char *data;
+    ptrdiff_t row, piece; /* bytes from one to the next; 0: there is nothing to ask for */
+} NAME(coming);
+
+/* After the rows of a tile, the first of which is row `begin`. A view that is NULL or of another
+   layout gives nothing, nor do large tiles, for which prefetch_class does it. */
+FL_INLINE NAME(coming) NAME(coming_of)(const fl_view *view, ptrdiff_t begin, const NAME(tile) *tile)
+{
+    const NAME(coming) nothing = {(const char *)tile->data, 0, 0};
+    if (!view || view->axes || NAME(is_large)(tile))
+        return nothing;
+    const ptrdiff_t first = begin + NAME(rows_ahead)(tile);
+    const char *data = (const char *)view->data + first * view->row;
+    if (view->row == tile->n * view->class) /* without gaps: one piece after another */
+        return (NAME(coming)){data, view->row, WIDTH * view->class};
+    if (view->row > 0 && view->row <= 8) /* side by side */
+        return (NAME(coming)){data, view->row, view->class};
+    return nothing;
+}
+
+/* Those of the rows h, h + 1, ... of it, one after another. */
+typedef struct {
+    const char *at;
+    ptrdiff_t step;
+} NAME(pieces);
+
+FL_INLINE NAME(pieces) NAME(pieces_of)(const NAME(coming) *coming, int h)
+{
+    return (NAME(pieces)){coming->data + h * coming->row, coming->piece};
+}
+
+FL_INLINE void NAME(prefetch_piece)(NAME(pieces) *pieces)
+{
+    FL_PREFETCH(pieces->at);
+    pieces->at += pieces->step;
+}
+
 /* Class c of the rows of a tile that lie side by side; those beyond the last class are of the rows
    that follow. */
 FL_INLINE const char *NAME(class_of_tile)(const fl_view *rows, const NAME(tile) *tile, ptrdiff_t c)
@@ -71,12 +108,13 @@ FL_INLINE const char *NAME(class_of_tile)(const fl_view *rows, const NAME(tile) 
            tiles * tile->width * rows->row;
 }
 
-/* The same of rows side by side: a few classes ahead of c, and so many more as are enough to be
-   waited for in the L2 cache; the hardware, which does not look beyond a page, may not follow. */
+/* Of a large tile of rows side by side: prefetches a few classes ahead of c, and so many more as
+   are enough to be waited for in the L2 cache; the hardware, which does not look beyond a page, may
+   not follow. */
 FL_INLINE void NAME(prefetch_class)(const fl_view *rows, const NAME(tile) *tile, ptrdiff_t c)
 {
     enum { SOON = 16, LATER = 80 };
-    if (rows->row <= 0 || rows->row > 8)
+    if (!NAME(is_large)(tile) || rows->row <= 0 || rows->row > 8)
         return;
     const char *soon = NAME(class_of_tile)(rows, tile, c + SOON);
     const char *later = NAME(class_of_tile)(rows, tile, c + LATER);
@@ -86,20 +124,12 @@ FL_INLINE void NAME(prefetch_class)(const fl_view *rows, const NAME(tile) *tile,
     }
 }
 
-/* As many rows as are in hand, the first of which lies at `first`, from the batch that follows. */
-FL_INLINE void NAME(prefetch_next)(const char *first, const fl_view *view, int count)
-{
-    const char *next = first + count * view->row;
-    FL_ROLLED for (ptrdiff_t b = 0; b < count * view->row; b += 64) FL_PREFETCH(next + b);
-}
-
 /* Rows [begin, begin + count) of an array, one after another without gaps in `dense`, from where
    they are ... */
 static void NAME(load_dense)(const fl_view *from, ptrdiff_t begin, int count, ptrdiff_t n,
                              real *dense)
 {
     const fl_row first = NAME(row_of)(from, begin);
-    NAME(prefetch_next)(first.data, from, count);
     if (!from->axes && from->row == n * from->class) {
         NAME(load_classes)(&first, 0, count * n, dense);
         return;
@@ -115,7 +145,6 @@ static void NAME(store_dense)(const real *dense, int count, ptrdiff_t n, const f
                               ptrdiff_t begin)
 {
     const fl_row first = NAME(row_of)(to, begin);
-    NAME(prefetch_next)(first.data, to, count);
     if (!to->axes && to->row == n * to->class) {
         NAME(store_classes)(dense, &first, 0, count * n);
         return;
@@ -419,12 +448,15 @@ typedef struct {
     NAME(frame) frame;
     vec max, equal;
     int store, scaled;
+    NAME(pieces) next_x, next_out;
 } NAME(tile_exp);
 
 FL_INLINE NAME(pair) NAME(exp_term)(void *context, ptrdiff_t c)
 {
     NAME(tile_exp) *t = context;
     const vec logit = v_load(t->x + c * PANEL);
+    NAME(prefetch_piece)(&t->next_x);
+    NAME(prefetch_piece)(&t->next_out);
     const mask other = v_ne(logit, t->max);
     const NAME(pair) y = NAME(exp)(logit, &t->frame, t->scaled);
     if (t->store)
@@ -449,12 +481,14 @@ typedef struct {
 /* Sweeps a tile of n classes for the states of its rows. The exponentials take the place of the
    logits, where `store`. Returns 0 where a row is special or huge. */
 FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scaling, int store,
-                               int scaled, NAME(swept) *swept)
+                               int scaled, const NAME(coming) *x, const NAME(coming) *out,
+                               NAME(swept) *swept)
 {
     const vec zero = v_set1((real)0), magic = v_set1((real)ROUND_MAGIC);
     const f64v unscale = v_set1(1 / EXP_FACTOR);
     for (int h = 0; h < tile->width; h += WIDTH) {
         NAME(tile_exp) t = {.x = NAME(panel)(tile, h), .equal = zero};
+        t.next_x = NAME(pieces_of)(x, h), t.next_out = NAME(pieces_of)(out, h);
         t.store = store, t.scaled = scaled;
         t.max = v_load(swept->tile_max + h);
         const vec exponent = v_mul(t.max, v_set1(scaling->binary));
@@ -484,17 +518,17 @@ FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scal
 
 /* The four bodies of it. */
 static int NAME(sweep_tile_as)(const NAME(tile) *tile, const NAME(scaling) *scaling, int store,
-                               NAME(swept) *swept)
+                               const NAME(coming) *x, const NAME(coming) *out, NAME(swept) *swept)
 {
     if (isinf(scaling->inverse))
         return 0;
     if (store && scaling->scaled)
-        return NAME(sweep_tile)(tile, scaling, 1, 1, swept);
+        return NAME(sweep_tile)(tile, scaling, 1, 1, x, out, swept);
     if (store)
-        return NAME(sweep_tile)(tile, scaling, 1, 0, swept);
+        return NAME(sweep_tile)(tile, scaling, 1, 0, x, out, swept);
     if (scaling->scaled)
-        return NAME(sweep_tile)(tile, scaling, 0, 1, swept);
-    return NAME(sweep_tile)(tile, scaling, 0, 0, swept);
+        return NAME(sweep_tile)(tile, scaling, 0, 1, x, out, swept);
+    return NAME(sweep_tile)(tile, scaling, 0, 0, x, out, swept);
 }
 
 /* The coefficients of class c; `soft` is a panel of them, or NULL. */
@@ -521,6 +555,7 @@ typedef struct {
     int masked;
     ptrdiff_t n;
     vec max;
+    NAME(pieces) next_soft;
 } NAME(tile_dot);
 
 /* Of class c and of the one that `dot_span` joins with it. */
@@ -538,11 +573,13 @@ FL_INLINE NAME(pair) NAME(dot_term_of)(void *context, ptrdiff_t c)
 
 FL_INLINE NAME(pair) NAME(mass_term_of)(void *context, ptrdiff_t c)
 {
-    const NAME(tile_dot) *t = context;
+    NAME(tile_dot) *t = context;
     const vec zero = v_set1((real)0);
     vec sum = zero;
-    for (ptrdiff_t at = c; at < t->n && at <= c + LANES; at += LANES)
+    for (ptrdiff_t at = c; at < t->n && at <= c + LANES; at += LANES) {
+        NAME(prefetch_piece)(&t->next_soft);
         sum = v_add(NAME(tile_coefficient)(t->target, t->soft, at), sum);
+    }
     return (NAME(pair)){sum, zero};
 }
 
@@ -558,13 +595,15 @@ FL_INLINE f64v NAME(lane_total)(const NAME(lane_sum) *sum, int i)
 }
 
 static void NAME(dot_tile)(const NAME(tile) *tile, const NAME(target) *target,
-                           const NAME(tile) *soft, NAME(swept) *swept)
+                           const NAME(tile) *soft, const NAME(coming) *next_soft,
+                           NAME(swept) *swept)
 {
     const ptrdiff_t n = tile->n;
     for (int h = 0; h < tile->width; h += WIDTH) {
         NAME(tile_dot) t = {.target = target, .x = NAME(panel)(tile, h), .n = n};
         t.soft = soft ? NAME(panel)(soft, h) : NULL;
         t.max = v_load(swept->tile_max + h);
+        t.next_soft = NAME(pieces_of)(next_soft, h);
         const NAME(lane_sum) mass = NAME(sum_terms)(NAME(mass_term_of), &t, n, 2 * FOLD_SPAN);
         const NAME(lane_sum) dot = NAME(sum_terms)(NAME(dot_term_of), &t, n, 2 * FOLD_SPAN);
         t.masked = 1;

@@ -417,11 +417,14 @@ static int NAME(top_tile)(const fl_rows *rows, ptrdiff_t begin, int count, const
     const vec zero = v_set1((real)0), sign = v_set1((real)(rows->smallest ? -1 : 1));
     FL_ALIGNED real max[BATCH], dense[BLOCK];
     NAME(load_tile)(&rows->x, begin, count, tile, max, dense);
+    const NAME(coming) next = NAME(coming_of)(&rows->x, begin, tile);
     for (int h = 0; h < count; h += WIDTH) {
         const real *x = NAME(panel)(tile, h);
         real *v = NAME(panel)(values, h), *p = NAME(panel)(places, h);
         vec nans = zero;
+        NAME(pieces) pieces = NAME(pieces_of)(&next, h);
         for (ptrdiff_t c = 0; c < n; ++c) {
+            NAME(prefetch_piece)(&pieces);
             const vec y = v_load(x + c * PANEL);
             nans = v_add(nans, v_keep(v_ne(y, y), v_set1((real)1)));
             NAME(insert_lanes)(v_mul(y, sign), c, c < k ? c : k, k, v, p);
