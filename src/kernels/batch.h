@@ -38,6 +38,53 @@ FL_INLINE row_state NAME(states)(const NAME(swept) *swept, int b, const NAME(sca
                               v_load(swept->n + b), scaling);
 }
 
+/* A number for each row of a batch. */
+typedef struct {
+    FL_ALIGNED double hi[BATCH];
+#if FL_BITS == 64
+    FL_ALIGNED double lo[BATCH];
+#endif
+} NAME(pairs);
+
+FL_INLINE void NAME(store_pair)(NAME(pairs) *to, int b, pair_f64 a)
+{
+    v_store(to->hi + b, a.hi);
+#if FL_BITS == 64
+    v_store(to->lo + b, a.lo);
+#endif
+}
+
+FL_INLINE pair_f64 NAME(load_pair)(const NAME(pairs) *from, int b)
+{
+#if FL_BITS == 64
+    return (pair_f64){v_load(from->hi + b), v_load(from->lo + b)};
+#else
+    return single(v_load(from->hi + b));
+#endif
+}
+
+/* So many rows as whole registers. */
+FL_INLINE int NAME(whole)(int count) { return (count + WIDTH - 1) / WIDTH * WIDTH; }
+
+/* Each finish_ratio of `count` rows to finish_log. */
+FL_INLINE void NAME(ratios_to_logs)(NAME(pairs) *pairs, int count)
+{
+    for (int b = 0; b < count; b += FL_WIDTH_F64)
+        NAME(store_pair)(pairs, b, NAME(wide_log1p)(NAME(load_pair)(pairs, b)));
+}
+
+/* finish_log of `count` rows of a batch: a long chain of short steps, for which the CPU has the
+   next rows at hand only where a loop has no more than half of it. */
+FL_INLINE void NAME(finish_logs)(const NAME(swept) *swept, int count, const NAME(scaling) *scaling,
+                                 NAME(pairs) *to)
+{
+    for (int b = 0; b < count; b += FL_WIDTH_F64) {
+        const row_state state = NAME(states)(swept, b, scaling);
+        NAME(store_pair)(to, b, NAME(finish_ratio)(&state));
+    }
+    NAME(ratios_to_logs)(to, count);
+}
+
 /* The classes of a row that this thread is to write, and whether it is to write anything. */
 FL_INLINE ptrdiff_t NAME(first_class)(const fl_rows *rows)
 {
@@ -311,8 +358,7 @@ FL_INLINE void NAME(clear_last)(NAME(swept) *swept, int count)
 {
     double *const fields[] = {swept->max, swept->equal, swept->rest,   swept->rest_lo, swept->n,
                               swept->dot, swept->mass,  swept->offset, swept->logit};
-    const int end = (count + WIDTH - 1) / WIDTH * WIDTH;
-    for (int b = count / WIDTH * WIDTH; b < end; b += FL_WIDTH_F64)
+    for (int b = count / WIDTH * WIDTH; b < NAME(whole)(count); b += FL_WIDTH_F64)
         for (size_t k = 0; k < sizeof fields / sizeof *fields; ++k)
             v_store(fields[k] + b, v_set1(0.0));
 }

@@ -126,9 +126,11 @@ FL_INLINE pair_f64 NAME(whole_rest)(const row_state *s, pair_f64 e)
     return NAME(wide_fma)(v_sub(s->equal, v_set1(1.0)), e, s->rest);
 }
 
-FL_INLINE normaliser_parts NAME(finish_normaliser)(const row_state *s)
+FL_INLINE pair_f64 NAME(exp_of_max)(const row_state *s) { return NAME(wide_exp)(s->max, s->n); }
+
+/* With e of exp_of_max. */
+FL_INLINE normaliser_parts NAME(normaliser_of)(const row_state *s, pair_f64 e)
 {
-    const pair_f64 e = NAME(wide_exp)(s->max, s->n);
     const pair_f64 rest = NAME(whole_rest)(s, e), sum = NAME(wide_add)(e, rest);
     const pair_f64 inverse = NAME(wide_div)(single(v_set1(1.0)), sum);
     return (normaliser_parts){
@@ -139,9 +141,20 @@ FL_INLINE normaliser_parts NAME(finish_normaliser)(const row_state *s)
     };
 }
 
+FL_INLINE normaliser_parts NAME(finish_normaliser)(const row_state *s)
+{
+    return NAME(normaliser_of)(s, NAME(exp_of_max)(s));
+}
+
+/* The sum of the exponentials / exp(max), less 1. */
+FL_INLINE pair_f64 NAME(finish_ratio)(const row_state *s)
+{
+    const pair_f64 e = NAME(exp_of_max)(s);
+    return NAME(wide_div)(NAME(whole_rest)(s, e), e);
+}
+
 /* log(the sum of the exponentials / exp(max)): logsumexp - max. */
 FL_INLINE pair_f64 NAME(finish_log)(const row_state *s)
 {
-    const pair_f64 e = NAME(wide_exp)(s->max, s->n);
-    return NAME(wide_log1p)(NAME(wide_div)(NAME(whole_rest)(s, e), e));
+    return NAME(wide_log1p)(NAME(finish_ratio)(s));
 }

@@ -42,54 +42,33 @@ FL_INLINE void NAME(of_labels)(const fl_rows *rows, ptrdiff_t begin, int count, 
     *a = v_load(a_);
 }
 
-/* Rows that are finished together: more would take more of the stack than they gain. */
-#define FINISHED 32
+/* What the rows of a batch are finished with; of losses alone, the logs. */
 typedef struct {
-    FL_ALIGNED double hi[FINISHED];
-#if FL_BITS == 64
-    FL_ALIGNED double lo[FINISHED];
-#endif
-} NAME(pairs);
-
-FL_INLINE void NAME(store_pair)(NAME(pairs) *to, int b, pair_f64 a)
-{
-    v_store(to->hi + b, a.hi);
-#if FL_BITS == 64
-    v_store(to->lo + b, a.lo);
-#endif
-}
-
-FL_INLINE pair_f64 NAME(load_pair)(const NAME(pairs) *from, int b)
-{
-#if FL_BITS == 64
-    return (pair_f64){v_load(from->hi + b), v_load(from->lo + b)};
-#else
-    return single(v_load(from->hi + b));
-#endif
-}
-
-/* finish_log of the rows [begin, end) of a batch and, of gradients, finish_normaliser: long chains
-   of short steps, for which the CPU has the next rows at hand only where nothing else comes
-   between. */
-typedef struct {
-    NAME(pairs) log, sum, inverse;
-    FL_ALIGNED double largest[FINISHED], others[FINISHED];
+    NAME(pairs) log, sum, inverse, e_of_label;
+    FL_ALIGNED double largest[BATCH], others[BATCH];
 } NAME(finished);
 
-FL_INLINE void NAME(finish_batch)(const NAME(swept) *swept, int begin, int end,
-                                  const NAME(scaling) *common, int gradient, NAME(finished) *to)
+/* Of `count` rows, a multiple of WIDTH; in short loops, as finish_logs. */
+FL_INLINE void NAME(finish_batch)(const NAME(swept) *swept, int count, const NAME(scaling) *scaling,
+                                  int gradient, NAME(finished) *to)
 {
-    const int n = (end - begin + WIDTH - 1) / WIDTH * WIDTH; /* as finish_losses goes */
-    for (int b = 0; b < n; b += FL_WIDTH_F64) {
-        const row_state state = NAME(states)(swept, begin + b, common);
-        NAME(store_pair)(&to->log, b, NAME(finish_log)(&state));
-        if (!gradient)
-            continue;
+    if (!gradient) {
+        NAME(finish_logs)(swept, count, scaling, &to->log);
+        return;
+    }
+    for (int b = 0; b < count; b += FL_WIDTH_F64) {
+        const row_state state = NAME(states)(swept, b, scaling);
+        NAME(store_pair)(&to->log, b, NAME(finish_ratio)(&state));
         const normaliser_parts parts = NAME(finish_normaliser)(&state);
         NAME(store_pair)(&to->sum, b, parts.sum);
         NAME(store_pair)(&to->inverse, b, parts.inverse);
         v_store(to->largest + b, parts.largest.hi);
         v_store(to->others + b, parts.others.hi);
+    }
+    NAME(ratios_to_logs)(&to->log, count);
+    for (int b = 0; b < count; b += FL_WIDTH_F64) {
+        const f64v x = v_sub(v_load(swept->logit + b), v_load(swept->offset + b));
+        NAME(store_pair)(&to->e_of_label, b, NAME(wide_exp)(single(x), v_load(swept->n + b)));
     }
 }
 
@@ -116,7 +95,7 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         const f64v keep = rows->labels ? v_mul(v_set1(1 - loss->label_smoothing), w) : zero;
         const f64v z = v_mul(v_set1(loss->z_loss), w);
 
-        const pair_f64 log = NAME(load_pair)(&finished->log, b % FINISHED);
+        const pair_f64 log = NAME(load_pair)(&finished->log, b);
         const f64v lse = v_add(max, log.hi), gap = v_sub(max, logit);
         const f64v near = NAME(wide_add)(two_sum_f64(max, v_sub(zero, logit)), log).hi;
         const f64v nll = v_select(v_eq(gap, infinite), infinite, near);
@@ -128,10 +107,10 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         if (!gradients)
             continue;
 
-        const pair_f64 sum = NAME(load_pair)(&finished->sum, b % FINISHED);
-        const pair_f64 by = NAME(load_pair)(&finished->inverse, b % FINISHED);
-        const f64v p_max = v_load(finished->largest + b % FINISHED);
-        const f64v not_max = v_load(finished->others + b % FINISHED);
+        const pair_f64 sum = NAME(load_pair)(&finished->sum, b);
+        const pair_f64 by = NAME(load_pair)(&finished->inverse, b);
+        const f64v p_max = v_load(finished->largest + b);
+        const f64v not_max = v_load(finished->others + b);
 
         const f64v g = v_mul(weight, v_set1(loss->grad_scale));
         const f64v all = v_add(v_add(keep, mass), v_mul(v_mul(v_set1(2.0), z), lse));
@@ -150,7 +129,7 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
             hess_of_largest[i] = v_mul(v_mul(hess_scale[i], p_max), not_max);
         }
 
-        const pair_f64 e = NAME(wide_exp)(single(v_sub(logit, offset)), v_load(swept->n + b));
+        const pair_f64 e = NAME(load_pair)(&finished->e_of_label, b);
         const pair_f64 others =
             NAME(wide_add)(sum, (pair_f64){v_sub(zero, e.hi), v_sub(zero, e.lo)});
         const f64v p = NAME(wide_quotient)(e, sum, by).hi;
@@ -346,6 +325,7 @@ static void NAME(cross_entropy)(const fl_rows *rows)
     NAME(block_frame) frames[KEPT_BLOCKS];
     work.frames = frames;
     NAME(swept) swept;
+    NAME(finished) finished;
     NAME(gradients) gradients;
     NAME(gradient_batch) batch = {{rows, &work, &swept, &gradients.normalisers, 0, NULL, 0},
                                   &gradients};
@@ -363,17 +343,13 @@ static void NAME(cross_entropy)(const fl_rows *rows)
         NAME(sweep_batch)(rows, begin, count, &work, e, e_row, &swept);
         if (NAME(only_sweeps)(rows))
             return;
-        for (int from = 0; from < count; from += FINISHED) {
-            const int end = count - from < FINISHED ? count : from + FINISHED;
-            NAME(finished) finished;
-            if (gradient)
-                NAME(finish_batch)(&swept, from, end, &work.scaling, 1, &finished);
-            else
-                NAME(finish_batch)(&swept, from, end, &work.scaling, 0, &finished);
-            for (int h = from; h < end; h += WIDTH)
-                NAME(finish_losses)(rows, begin, h, count, &swept, &finished,
-                                    gradient ? &gradients : NULL);
-        }
+        if (gradient)
+            NAME(finish_batch)(&swept, NAME(whole)(count), &work.scaling, 1, &finished);
+        else
+            NAME(finish_batch)(&swept, NAME(whole)(count), &work.scaling, 0, &finished);
+        for (int h = 0; h < count; h += WIDTH)
+            NAME(finish_losses)(rows, begin, h, count, &swept, &finished,
+                                gradient ? &gradients : NULL);
         for (int b = 0; rows->losses && (swept.ignored || !swept.in_tile) && b < count; ++b)
             if (NAME(is_ignored)(rows, begin + b))
                 rows->losses[begin + b] = 0;

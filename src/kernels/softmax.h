@@ -68,6 +68,29 @@ FL_INLINE void NAME(set_normalisers)(NAME(normalisers) *to, int h, const pair_f6
     v_store(to->largest + h, NAME(rounded)(largest));
 }
 
+/* Of `count` rows of a batch, a multiple of WIDTH; in two loops, as finish_logs. */
+FL_INLINE void NAME(finish_normalisers)(const NAME(swept) *swept, int count,
+                                        const NAME(scaling) *scaling, NAME(normalisers) *to)
+{
+    NAME(pairs) e;
+    for (int b = 0; b < count; b += FL_WIDTH_F64) {
+        const row_state state = NAME(states)(swept, b, scaling);
+        NAME(store_pair)(&e, b, NAME(exp_of_max)(&state));
+    }
+    for (int h = 0; h < count; h += WIDTH) {
+        pair_f64 inverse[HALVES];
+        f64v largest[HALVES];
+        for (int k = 0; k < HALVES; ++k) {
+            const int b = h + k * FL_WIDTH_F64;
+            const row_state state = NAME(states)(swept, b, scaling);
+            const normaliser_parts parts = NAME(normaliser_of)(&state, NAME(load_pair)(&e, b));
+            inverse[k] = parts.inverse;
+            largest[k] = parts.largest.hi;
+        }
+        NAME(set_normalisers)(to, h, inverse, largest);
+    }
+}
+
 FL_INLINE NAME(normaliser) NAME(normaliser_of_row)(const NAME(normalisers) *all, int b)
 {
     return (NAME(normaliser)){
@@ -332,17 +355,7 @@ static void NAME(softmax)(const fl_rows *rows)
         NAME(sweep_batch)(rows, i, count, &work, e, e_row, &swept);
         if (NAME(only_sweeps)(rows))
             return;
-        for (int h = 0; h < count; h += WIDTH) {
-            pair_f64 inverse[HALVES];
-            f64v largest[HALVES];
-            for (int k = 0; k < HALVES; ++k) {
-                const row_state state = NAME(states)(&swept, h + k * FL_WIDTH_F64, &work.scaling);
-                const normaliser_parts parts = NAME(finish_normaliser)(&state);
-                inverse[k] = parts.inverse;
-                largest[k] = parts.largest.hi;
-            }
-            NAME(set_normalisers)(&normalisers, h, inverse, largest);
-        }
+        NAME(finish_normalisers)(&swept, NAME(whole)(count), &work.scaling, &normalisers);
         if (swept.in_tile) {
             NAME(store_tile)(&swept.tile, &rows->out, i, count, NAME(map_normalised), &normalisers,
                              spread, rows->streams);
@@ -450,12 +463,13 @@ static void NAME(log_softmax)(const fl_rows *rows)
         NAME(sweep_batch)(rows, i, count, &work, NULL, 0, &swept);
         if (NAME(only_sweeps)(rows))
             return;
+        NAME(pairs) logs;
+        NAME(finish_logs)(&swept, NAME(whole)(count), &work.scaling, &logs);
         for (int h = 0; h < count; h += WIDTH) {
             f64v log_[HALVES], max_[HALVES];
             for (int k = 0; k < HALVES; ++k) {
                 const int b = h + k * FL_WIDTH_F64;
-                const row_state state = NAME(states)(&swept, b, &work.scaling);
-                log_[k] = NAME(finish_log)(&state).hi;
+                log_[k] = NAME(load_pair)(&logs, b).hi;
                 max_[k] = v_add(v_load(swept.max + b), v_load(swept.offset + b));
             }
             v_store(log + h, NAME(rounded)(log_));
@@ -491,16 +505,17 @@ static void NAME(logsumexp)(const fl_rows *rows)
         if (NAME(only_sweeps)(rows))
             return;
         FL_ALIGNED real results[BATCH];
+        NAME(pairs) logs;
+        NAME(finish_logs)(&swept, NAME(whole)(count), &work.scaling, &logs);
         for (int h = 0; h < count; h += WIDTH) {
             f64v sum[HALVES];
             for (int k = 0; k < HALVES; ++k) {
                 const int b = h + k * FL_WIDTH_F64;
-                row_state state = NAME(states)(&swept, b, &work.scaling);
-                const pair_f64 log = NAME(finish_log)(&state);
+                const pair_f64 log = NAME(load_pair)(&logs, b);
                 /* A huge row was finished relative to its largest logit. */
                 const f64v max = v_add(v_load(swept.max + b), v_load(swept.offset + b));
                 v_store(swept.max + b, max);
-                state = NAME(states)(&swept, b, &work.scaling);
+                const row_state state = NAME(states)(&swept, b, &work.scaling);
                 const f64v rest = v_load(swept.rest + b);
                 const f64v special = v_select(v_ne(rest, rest), v_set1((double)NAN), max);
                 const f64m is_finite = v_gt(v_set1((double)INFINITY), v_abs(special));
