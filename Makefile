@@ -10,6 +10,11 @@ WARNINGS := -std=c11 -Og -S -o /dev/null -DFASTLOGITS_NO_FORCED_INLINE \
             -Wall -Wextra -Wshadow -Wconversion -Werror
 OTHERS := $(if $(filter-out 0,$(PEERS)),$(VENV)/extra-peers)
 
+# With QUICK=1, and under the sanitizers, few examples of each property.
+QUICK ?= 0
+PYTEST = --numprocesses=auto --maxprocesses=4 \
+         $(if $(filter-out 0,$(QUICK)),--hypothesis-profile=quick)
+
 # How many commits `make asv` measures.
 COMMITS := 3
 # What `make bench` measures: a regular expression.
@@ -29,7 +34,7 @@ demo: $(VENV)/installed
 
 # The script, not `python -m pytest`: that would import the checkout, which has no compiled core.
 test: $(VENV)/extra-test $(OTHERS)
-	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 tests
+	$(BIN)/pytest $(PYTEST) tests
 
 # CMake and Ninja.
 native native-hashes fuzz exhaustive: export PATH := $(abspath $(BIN)):$(PATH)
@@ -56,13 +61,14 @@ asan: export CFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefi
 tsan: export CFLAGS := -fsanitize=thread
 # ThreadSanitizer does not know the barriers of OpenMP.
 tsan: OPENMP := OFF
+asan: QUICK := 1
 
-# The tests, with few examples of each property. The first exception of C++, which other libraries
-# throw, needs its library from the beginning.
+# The tests. The first exception of C++, which other libraries throw, needs its library from the
+# beginning.
 asan: $(VENV)/asan/installed
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
-	    $(VENV)/asan/bin/pytest --numprocesses=auto --maxprocesses=4 --hypothesis-profile=quick tests
+	    $(VENV)/asan/bin/pytest $(PYTEST) tests
 
 # Calls in many Python threads at once, at the same addresses each time, without which it may not
 # start.
