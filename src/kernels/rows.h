@@ -17,8 +17,9 @@
 #define FOLD_LANES 8
 #define FOLD_VECS (FOLD_LANES / FL_WIDTH_F64)
 /* Rows that are swept and finished together: enough for the latencies of a finish to overlap,
-   and of narrow rows, of which each step is short, those of every step. */
-#define BATCH 128
+   and of narrow rows, of which each step is short, those of every step. Of float64, which has more
+   to keep of each, half as many: all of it is on the stack. */
+#define BATCH (512 / (int)sizeof(real))
 #define WIDE_BATCH 16
 
 /* Of a loss: sum a (max - x) and sum a, of the coefficients a of `target`, and what additions have
