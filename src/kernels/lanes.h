@@ -31,15 +31,15 @@ FL_INLINE int NAME(tile_width)(ptrdiff_t n, ptrdiff_t size)
 #define ABS(stride) ((stride) < 0 ? -(stride) : (stride))
 
 /* When classes [c, c + QUAD) of WIDTH rows of n have their turn: prefetches those of WIDTH rows
-   that come soon, and those of FAR bytes later. Without gaps between the rows it is `coming` that
-   does. */
+   that come soon and, unless their arithmetic leaves the hardware time enough, those of FAR bytes
+   later. Without gaps between the rows it is `coming` that does. */
 FL_INLINE void NAME(prefetch_rows)(const real *x, ptrdiff_t n, ptrdiff_t row, ptrdiff_t c)
 {
     enum { LINE = 64 / (int)sizeof(real) };
     if (row == n)
         return;
     const ptrdiff_t step = row > 0 && row < LINE ? LINE / row : 1;
-    const ptrdiff_t far = row > 0 ? FAR / ((ptrdiff_t)sizeof(real) * row) * row : 0;
+    const ptrdiff_t far = n >= QUAD && row > 0 ? FAR / ((ptrdiff_t)sizeof(real) * row) * row : 0;
     for (ptrdiff_t i = 0; c % LINE == 0 && i < WIDTH; i += step) {
         FL_PREFETCH(x + i * row + c);
         if (far)
