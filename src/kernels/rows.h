@@ -383,7 +383,7 @@ FL_INLINE int NAME(sum_span)(const real *x, ptrdiff_t left, const NAME(frame) *f
                              int scaled)
 {
     const vec zero = v_set1((real)0);
-    int equal = 0;
+    int equal = all ? 0 : (int)left;
     FL_UNROLL for (int k = 0; k < GROUP; ++k)
     {
         NAME(pair) y[4];
@@ -406,9 +406,7 @@ FL_INLINE int NAME(sum_span)(const real *x, ptrdiff_t left, const NAME(frame) *f
             }
             if (!all) {
                 y[q] = NAME(keep)(other, y[q]);
-                equal += FL_POPCOUNT(v_lanes(v_eq(logit, max)));
-                if (!whole && left - at < WIDTH)
-                    equal -= WIDTH - (int)(left - at);
+                equal -= FL_POPCOUNT(v_lanes(other));
             }
         }
         NAME(fold)(sum, k, y);
