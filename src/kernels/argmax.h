@@ -69,6 +69,26 @@ static void NAME(argmax_shared)(const fl_rows *rows, real *buffer)
     rows->indices[0] = best.place;
 }
 
+/* The places of the largest in a register of rows, of which there are `count`; of those that may
+   have a NaN, that of the first, if there is one. */
+FL_INLINE void NAME(put_places)(vec places, mask may_have_nan, const fl_view *rows, int count,
+                                ptrdiff_t n, ptrdiff_t *indices)
+{
+    real place[WIDTH];
+    v_store(place, places);
+    for (int i = 0; i < count; ++i)
+        indices[i] = (ptrdiff_t)place[i];
+    for (unsigned lanes = v_lanes(may_have_nan); lanes; lanes &= lanes - 1) {
+        const int i = FL_LOWEST(lanes);
+        if (i >= count)
+            break;
+        const fl_row row = NAME(row_of)(rows, i);
+        const ptrdiff_t nan = NAME(find_nan_in_row)(&row, n);
+        if (nan < n)
+            indices[i] = nan;
+    }
+}
+
 /* Rows side by side, one for each lane: the state of a strip stays in the L1 cache. */
 #define STRIP 1024
 #define STRIP_CLASSES 4 /* for one visit of the state */
@@ -125,14 +145,12 @@ static void NAME(argmax_strip)(const fl_view *x, ptrdiff_t begin, ptrdiff_t n_cl
         for (; i * WIDTH < n; ++i)
             NAME(strip_visit)(strip + i, classes, i * WIDTH, c, left, n - i * WIDTH);
     }
-    for (ptrdiff_t i = 0; i < n; ++i) {
-        real place[WIDTH], sum[WIDTH];
-        v_store(place, strip[i / WIDTH].place);
-        v_store(sum, strip[i / WIDTH].sum);
-        const ptrdiff_t lane = i % WIDTH;
-        const fl_row row = NAME(row_of)(x, begin + i);
-        const ptrdiff_t nan = isnan(sum[lane]) ? NAME(find_nan_in_row)(&row, n_classes) : n_classes;
-        indices[i] = nan < n_classes ? nan : (ptrdiff_t)place[lane];
+    for (ptrdiff_t i = 0; i * WIDTH < n; ++i) {
+        const ptrdiff_t first = i * WIDTH, left = n - first < WIDTH ? n - first : WIDTH;
+        fl_view rows = *x;
+        rows.data = (char *)x->data + (begin + first) * x->row;
+        NAME(put_places)(strip[i].place, v_ne(strip[i].sum, strip[i].sum), &rows, (int)left,
+                         n_classes, indices + first);
     }
 }
 
@@ -144,27 +162,18 @@ static void NAME(argmax_tile)(const NAME(tile) *tile, int count, const real *max
     for (int h = 0; h < count; h += WIDTH) {
         const real *from = NAME(panel)(tile, h);
         const vec max = v_load(max_ + h);
-        vec place_ = zero, nans = zero;
+        vec place = zero, nans = zero;
         NAME(pieces) pieces = NAME(pieces_of)(next, h);
         for (ptrdiff_t c = tile->n - 1; c >= 0; --c) {
             NAME(prefetch_piece)(&pieces);
             const vec y = v_load(from + c * PANEL);
-            place_ = v_select(v_eq(y, max), v_set1((real)c), place_);
+            place = v_select(v_eq(y, max), v_set1((real)c), place);
             nans = v_add(nans, v_keep(v_ne(y, y), one));
         }
-        real place[WIDTH];
-        v_store(place, place_);
-        const int n_rows = count - h < WIDTH ? count - h : WIDTH;
-        for (int i = 0; i < n_rows; ++i)
-            indices[h + i] = (ptrdiff_t)place[i];
-        const unsigned with_nan = v_lanes(v_gt(nans, zero));
+        const int left = count - h < WIDTH ? count - h : WIDTH;
         const fl_view rows = {(char *)(uintptr_t)from, sizeof *from, PANEL * sizeof *from,
                               OWN_FORMAT, NULL};
-        for (int i = 0; with_nan && i < n_rows; ++i)
-            if (with_nan >> i & 1) {
-                const fl_row row = NAME(row_of)(&rows, i);
-                indices[h + i] = NAME(find_nan_in_row)(&row, tile->n);
-            }
+        NAME(put_places)(place, v_gt(nans, zero), &rows, left, tile->n, indices + h);
     }
 }
 
