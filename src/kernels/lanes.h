@@ -99,13 +99,13 @@ FL_INLINE void NAME(prefetch_piece)(NAME(pieces) *pieces)
     pieces->at += pieces->step;
 }
 
-/* Class c of the rows of a tile that lie side by side; those beyond the last class are of the rows
-   that follow. */
+/* Class c of the rows of a large tile that lie side by side; those beyond the last class are of the
+   rows that follow. */
 FL_INLINE const char *NAME(class_of_tile)(const fl_view *rows, const NAME(tile) *tile, ptrdiff_t c)
 {
-    const ptrdiff_t tiles = c / tile->n;
-    return (const char *)rows->data + (c - tiles * tile->n) * rows->class +
-           tiles * tile->width * rows->row;
+    const char *data = rows->data;
+    return c < tile->n ? data + c * rows->class
+                       : data + (c - tile->n) * rows->class + tile->width * rows->row;
 }
 
 /* Of a large tile of rows side by side: prefetches a few classes ahead of c, and so many more as
@@ -190,6 +190,52 @@ FL_INLINE vec NAME(load_quad)(const real *from, ptrdiff_t row, ptrdiff_t n, real
     return largest;
 }
 
+/* How many of `count` rows, counted from the first, are registers of rows that lie side by side and
+   can be read or written in place. */
+FL_INLINE int NAME(whole_beside)(const fl_view *rows, int count)
+{
+    const int beside = !rows->axes && rows->row == (ptrdiff_t)sizeof(real) &&
+                       NAME(is_own)(rows->data, rows->row | rows->class, rows->format);
+    return beside ? count / PANEL * PANEL : 0;
+}
+
+/* Classes for which the largest of a register of rows are visited once. */
+#define VISITED 8
+
+/* load_tile of whole_beside rows, so many classes at a time; returns how many rows these are. */
+FL_INLINE int NAME(load_beside)(const fl_view *rows, int count, const NAME(tile) *tile, real *max)
+{
+    const int whole = NAME(whole_beside)(rows, count);
+    const ptrdiff_t n = tile->n, class = rows->class / (ptrdiff_t)sizeof(real);
+    const real *x = rows->data;
+    for (int h = 0; h < whole; h += WIDTH)
+        v_store(max + h, v_set1((real)-INFINITY));
+    for (ptrdiff_t c = 0; whole && c < n; c += VISITED) {
+        const int visited = n - c < VISITED ? (int)(n - c) : VISITED;
+        for (int d = 0; d < visited; ++d)
+            NAME(prefetch_class)(rows, tile, c + d);
+        for (int h = 0; h < whole; h += PANEL) {
+            const real *from = x + c * class + h;
+            real *to = NAME(panel)(tile, h) + c * PANEL;
+            vec largest[PANEL / WIDTH];
+            FL_UNROLL for (int k = 0; k < PANEL / WIDTH; ++k) largest[k] =
+                v_load(max + h + k * WIDTH);
+            for (int d = 0; d < visited; ++d)
+                FL_UNROLL for (int k = 0; k < PANEL / WIDTH; ++k)
+                {
+                    const vec y = v_load(from + d * class + k * WIDTH);
+                    v_store(to + d * PANEL + k * WIDTH, y);
+                    largest[k] = v_max(y, largest[k]);
+                }
+            FL_UNROLL for (int k = 0; k < PANEL / WIDTH; ++k)
+                v_store(max + h + k * WIDTH, largest[k]);
+        }
+    }
+    for (int h = 0; h < whole; h += WIDTH)
+        v_store(max + h, v_add(v_load(max + h), v_set1((real)0)));
+    return whole;
+}
+
 /* Brings the classes of rows [begin, begin + count) of an array into a tile, and of each row the
    largest, NaN left out, never -0, into max. The other rows become 0. */
 static void NAME(load_tile)(const fl_view *view, ptrdiff_t begin, int count, const NAME(tile) *tile,
@@ -219,11 +265,12 @@ static void NAME(load_tile)(const fl_view *view, ptrdiff_t begin, int count, con
         }
         v_store(max + h, v_add(largest, zero));
     }
-    const int first = h;
-    for (; h < tile->width; h += WIDTH)
+    const int first = h == 0 ? NAME(load_beside)(&rows, count, tile, max) : h;
+    for (h = first; h < tile->width; h += WIDTH)
         v_store(max + h, least);
     for (ptrdiff_t c = 0; first < tile->width && c < n; ++c) {
-        NAME(prefetch_class)(&rows, tile, c);
+        if (first == 0)
+            NAME(prefetch_class)(&rows, tile, c);
         /* Class c of the rows that are left. */
         FL_ALIGNED real buffer[BATCH];
         const fl_row across = NAME(across)(&rows, c);
@@ -252,6 +299,26 @@ FL_INLINE void NAME(store_quad)(const real *from, NAME(map) *map, const void *co
     v_store_rows(to + c, row, n, columns);
 }
 
+/* store_tile of whole_beside rows; returns how many these are. */
+FL_INLINE int NAME(store_beside)(const NAME(tile) *tile, const fl_view *rows, int count,
+                                 NAME(map) *map, const void *context, int streams)
+{
+    const int whole = NAME(whole_beside)(rows, count);
+    const ptrdiff_t class = rows->class / (ptrdiff_t)sizeof(real);
+    for (ptrdiff_t c = 0; whole && c < tile->n; ++c) {
+        real *to = (real *)rows->data + c * class;
+        if (streams && (uintptr_t)to % 64 == 0) {
+            for (int h = 0; h < whole; h += WIDTH)
+                v_stream(to + h, map(context, v_load(NAME(panel)(tile, h) + c * PANEL), c, h));
+            continue;
+        }
+        NAME(prefetch_class)(rows, tile, c);
+        for (int h = 0; h < whole; h += WIDTH)
+            v_store(to + h, map(context, v_load(NAME(panel)(tile, h) + c * PANEL), c, h));
+    }
+    return whole;
+}
+
 /* The way back, through the map; of rows side by side past the caches, where `streams`. */
 FL_INLINE void NAME(store_tile)(const NAME(tile) *tile, const fl_view *view, ptrdiff_t begin,
                                 int count, NAME(map) *map, const void *context, real *dense,
@@ -275,20 +342,16 @@ FL_INLINE void NAME(store_tile)(const NAME(tile) *tile, const fl_view *view, ptr
             NAME(store_quad)(from, map, context, 0, h, to, row, n);
         }
     }
-    const int first = h;
+    const int first = h == 0 ? NAME(store_beside)(tile, &rows, count, map, context, streams) : h;
     for (ptrdiff_t c = 0; first < count && c < n; ++c) {
         FL_ALIGNED real buffer[BATCH];
         const fl_row across = NAME(across)(&rows, c);
         real *to = NAME(place)(&across, first, buffer);
-        const int past = streams && to != buffer && (uintptr_t)to % 64 == 0;
-        if (!past)
+        if (first == 0)
             NAME(prefetch_class)(&rows, tile, c);
         for (h = first; h < count; h += WIDTH) {
             const vec y = map(context, v_load(NAME(panel)(tile, h) + c * PANEL), c, h);
-            if (past && h + WIDTH <= count)
-                v_stream(to + (h - first), y);
-            else
-                v_store_part(to + (h - first), count - h, y);
+            v_store_part(to + (h - first), count - h, y);
         }
         NAME(put)(to, &across, first, count - first);
     }
