@@ -191,6 +191,7 @@ PROBE = {
     "gt": lambda a, b, c: (a > b).astype(a.dtype),
     "select": lambda a, b, c: np.where(a > b, b, c),
     "keep": lambda a, b, c: np.where(a > b, c, a.dtype.type(0)),
+    "count": lambda a, b, c: (6 + (a > b)).astype(a.dtype),
     "lanes": lambda a, b, c: (a > b).astype(a.dtype),
     "pow2": lambda a, b, c: shifted_to_exponent(a),
     "eighth": lambda a, b, c: eighth(a, b),

@@ -509,7 +509,7 @@ FL_INLINE NAME(lane_sum) NAME(sum_terms)(NAME(term) *term, void *context, ptrdif
 typedef struct {
     real *x; /* of class 0; the exponentials come in its place, where `store` */
     NAME(frame) frame;
-    vec max, equal;
+    vec max, others; /* how many are none of the largest, and COUNT_FROM */
     int store, scaled;
     NAME(pieces) next_x, next_out;
 } NAME(tile_exp);
@@ -521,11 +521,11 @@ FL_INLINE NAME(pair) NAME(exp_term)(void *context, ptrdiff_t c)
     NAME(prefetch_piece)(&t->next_x);
     NAME(prefetch_piece)(&t->next_out);
     const mask other = v_ne(logit, t->max);
-    const NAME(pair) y = NAME(exp)(logit, &t->frame, t->scaled);
+    const NAME(pair) y = NAME(keep)(other, NAME(exp)(logit, &t->frame, t->scaled));
     if (t->store)
         v_store(t->x + c * PANEL, v_select(other, y.hi, v_set1(E_OF_MAX)));
-    t->equal = v_select(other, t->equal, v_add(t->equal, v_set1((real)1)));
-    return NAME(keep)(other, y);
+    t->others = v_count(other, t->others);
+    return y;
 }
 
 /* Rows after their first sweep. */
@@ -547,10 +547,10 @@ FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scal
                                int scaled, const NAME(coming) *x, const NAME(coming) *out,
                                NAME(swept) *swept)
 {
-    const vec zero = v_set1((real)0), magic = v_set1((real)ROUND_MAGIC);
+    const vec magic = v_set1((real)ROUND_MAGIC), all = v_set1((real)(COUNT_FROM + tile->n));
     const f64v unscale = v_set1(1 / EXP_FACTOR);
     for (int h = 0; h < tile->width; h += WIDTH) {
-        NAME(tile_exp) t = {.x = NAME(panel)(tile, h), .equal = zero};
+        NAME(tile_exp) t = {.x = NAME(panel)(tile, h), .others = v_set1((real)COUNT_FROM)};
         t.next_x = NAME(pieces_of)(x, h), t.next_out = NAME(pieces_of)(out, h);
         t.store = store, t.scaled = scaled;
         t.max = v_load(swept->tile_max + h);
@@ -560,6 +560,7 @@ FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scal
         const vec frame_n = v_sub(v_add(exponent, magic), magic);
         t.frame = NAME(frame_of)(frame_n, scaling);
         const NAME(lane_sum) rest = NAME(sum_terms)(NAME(exp_term), &t, tile->n, FOLD_SPAN);
+        const vec equal = v_sub(all, t.others);
         for (int i = 0; i < HALVES; ++i) {
             const int at = h + i * FL_WIDTH_F64;
             if (v_lanes(v_ne(rest.hi[i], rest.hi[i])))
@@ -572,7 +573,7 @@ FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scal
 #endif
             v_store(swept->max + at, NAME(widened)(t.max, i));
             v_store(swept->offset + at, v_set1(0.0));
-            v_store(swept->equal + at, NAME(widened)(t.equal, i));
+            v_store(swept->equal + at, NAME(widened)(equal, i));
             v_store(swept->n + at, NAME(widened)(frame_n, i));
         }
     }

@@ -7,6 +7,7 @@
 #undef LANES
 #undef BLOCK
 #undef ROUND_MAGIC
+#undef COUNT_FROM
 #undef EXPONENT_BIAS
 #undef LOG2E
 #undef LN2_HI

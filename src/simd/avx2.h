@@ -91,6 +91,17 @@ FL_INLINE f32m f32_gt(f32v a, f32v b) { return (f32m){_mm256_cmp_ps(a, b, _CMP_G
 FL_INLINE f64m f64_gt(f64v a, f64v b) { return (f64m){_mm256_cmp_pd(a, b, _CMP_GT_OQ)}; }
 FL_INLINE f32v f32_keep(f32m m, f32v a) { return _mm256_and_ps(m.lanes, a); }
 FL_INLINE f64v f64_keep(f64m m, f64v a) { return _mm256_and_pd(m.lanes, a); }
+/* As integers, of which a mask is -1. */
+FL_INLINE f32v f32_count(f32m m, f32v a)
+{
+    const __m256i bits = _mm256_castps_si256(a);
+    return _mm256_castsi256_ps(_mm256_sub_epi32(bits, _mm256_castps_si256(m.lanes)));
+}
+FL_INLINE f64v f64_count(f64m m, f64v a)
+{
+    const __m256i bits = _mm256_castpd_si256(a);
+    return _mm256_castsi256_pd(_mm256_sub_epi64(bits, _mm256_castpd_si256(m.lanes)));
+}
 FL_INLINE unsigned f32_lanes(f32m m) { return (unsigned)_mm256_movemask_ps(m.lanes); }
 FL_INLINE unsigned f64_lanes(f64m m) { return (unsigned)_mm256_movemask_pd(m.lanes); }
 FL_INLINE f32v f32_select(f32m m, f32v a, f32v b) { return _mm256_blendv_ps(b, a, m.lanes); }

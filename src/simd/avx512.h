@@ -74,6 +74,14 @@ FL_INLINE f32m f32_gt(f32v a, f32v b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_
 FL_INLINE f64m f64_gt(f64v a, f64v b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
 FL_INLINE f32v f32_keep(f32m m, f32v a) { return _mm512_maskz_mov_ps(m, a); }
 FL_INLINE f64v f64_keep(f64m m, f64v a) { return _mm512_maskz_mov_pd(m, a); }
+FL_INLINE f32v f32_count(f32m m, f32v a)
+{
+    return _mm512_mask_add_ps(a, m, a, _mm512_set1_ps(1.0f));
+}
+FL_INLINE f64v f64_count(f64m m, f64v a)
+{
+    return _mm512_mask_add_pd(a, m, a, _mm512_set1_pd(1.0));
+}
 FL_INLINE unsigned f32_lanes(f32m m) { return m; }
 FL_INLINE unsigned f64_lanes(f64m m) { return m; }
 FL_INLINE f32v f32_select(f32m m, f32v a, f32v b) { return _mm512_mask_blend_ps(m, b, a); }

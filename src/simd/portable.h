@@ -66,6 +66,7 @@
     FL_INLINE P##m P##_ne(P##v a, P##v b) { return (P##m)(a != b); }                               \
     FL_INLINE P##m P##_gt(P##v a, P##v b) { return (P##m)(a > b); }                                \
     FL_INLINE P##v P##_keep(P##m m, P##v a) { return (P##v)(m & (P##m)a); }                        \
+    FL_INLINE P##v P##_count(P##m m, P##v a) { return (P##v)((P##bits)a - (P##bits)m); }           \
     FL_INLINE P##v P##_select(P##m m, P##v a, P##v b)                                              \
     {                                                                                              \
         return (P##v)((m & (P##m)a) | (~m & (P##m)b));                                             \
