@@ -72,11 +72,21 @@ FL_INLINE void NAME(finish_batch)(const NAME(swept) *swept, int count, const NAM
     }
 }
 
+/* Whether the loss of a row is -log p of its label and no more: no weight, no smoothing, no soft
+   targets, no z-loss. */
+FL_INLINE int NAME(is_plain)(const fl_rows *rows)
+{
+    const fl_loss *loss = rows->loss;
+    return rows->labels && !rows->row_weight && !loss->class_weight && loss->label_smoothing == 0 &&
+           loss->z_loss == 0;
+}
+
 /* The losses of the rows [h, h + WIDTH) of a batch from `begin` on and, unless NULL, what the
-   gradients need. Of special and ignored rows, anything. */
+   gradients need. Of special and ignored rows, anything. `plain`: is_plain, which leaves out what
+   then changes nothing. */
 FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, int count,
                                    const NAME(swept) *swept, const NAME(finished) *finished,
-                                   NAME(gradients) *gradients)
+                                   NAME(gradients) *gradients, int plain)
 {
     const fl_loss *loss = rows->loss;
     const int with_hess = rows->hess.data != NULL;
@@ -86,22 +96,28 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
     pair_f64 inverse[HALVES];
     for (int i = 0; i < HALVES; ++i) {
         const int b = h + i * FL_WIDTH_F64;
-        f64v weight = one, w, a;
-        if (rows->row_weight)
-            weight = v_load_part(rows->row_weight + begin + b, count - b, one);
-        NAME(of_labels)(rows, begin + b, count - b, &w, &a);
         const f64v offset = v_load(swept->offset + b), max = v_add(v_load(swept->max + b), offset);
-        const f64v logit = v_load(swept->logit + b), mass = v_load(swept->mass + b);
-        const f64v keep = rows->labels ? v_mul(v_set1(1 - loss->label_smoothing), w) : zero;
-        const f64v z = v_mul(v_set1(loss->z_loss), w);
+        const f64v logit = v_load(swept->logit + b);
+        f64v weight = one, w = one, a = zero, keep = one, z = zero, mass = zero;
+        if (!plain) {
+            if (rows->row_weight)
+                weight = v_load_part(rows->row_weight + begin + b, count - b, one);
+            NAME(of_labels)(rows, begin + b, count - b, &w, &a);
+            keep = rows->labels ? v_mul(v_set1(1 - loss->label_smoothing), w) : zero;
+            z = v_mul(v_set1(loss->z_loss), w);
+            mass = v_load(swept->mass + b);
+        }
 
         const pair_f64 log = NAME(load_pair)(&finished->log, b);
         const f64v lse = v_add(max, log.hi), gap = v_sub(max, logit);
         const f64v near = NAME(wide_add)(two_sum_f64(max, v_sub(zero, logit)), log).hi;
         const f64v nll = v_select(v_eq(gap, infinite), infinite, near);
-        f64v l = v_add(v_load(swept->dot + b), v_mul(mass, log.hi));
-        l = v_add(l, v_keep(v_ne(keep, zero), v_mul(keep, nll)));
-        l = v_add(l, v_keep(v_ne(z, zero), v_mul(v_mul(z, lse), lse)));
+        f64v l = nll;
+        if (!plain) {
+            l = v_add(v_load(swept->dot + b), v_mul(mass, log.hi));
+            l = v_add(l, v_keep(v_ne(keep, zero), v_mul(keep, nll)));
+            l = v_add(l, v_keep(v_ne(z, zero), v_mul(v_mul(z, lse), lse)));
+        }
         if (rows->losses)
             v_store_part(rows->losses + begin + b, count - b, v_mul(weight, l));
         if (!gradients)
@@ -113,7 +129,9 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         const f64v not_max = v_load(finished->others + b);
 
         const f64v g = v_mul(weight, v_set1(loss->grad_scale));
-        const f64v all = v_add(v_add(keep, mass), v_mul(v_mul(v_set1(2.0), z), lse));
+        f64v all = one;
+        if (!plain)
+            all = v_add(v_add(keep, mass), v_mul(v_mul(v_set1(2.0), z), lse));
         /* A factor of p goes into the normaliser, where it is not rounded, but for its sign;
            the Hessian is of p itself. */
         const f64v of_p = v_mul(g, all), sign = v_select(v_gt(zero, of_p), v_set1(-1.0), one);
@@ -135,8 +153,10 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         const f64v p = NAME(wide_quotient)(e, sum, by).hi;
         const f64v not_p =
             v_select(v_eq(logit, max), not_max, NAME(wide_quotient)(others, sum, by).hi);
-        const f64v plain = v_sub(v_mul(v_sub(all, keep), p), v_mul(keep, not_p));
-        at_label[i] = v_mul(g, v_sub(plain, a));
+        f64v of_label = v_sub(zero, not_p);
+        if (!plain)
+            of_label = v_sub(v_sub(v_mul(v_sub(all, keep), p), v_mul(keep, not_p)), a);
+        at_label[i] = v_mul(g, of_label);
     }
     if (!gradients)
         return;
@@ -331,6 +351,7 @@ static void NAME(cross_entropy)(const fl_rows *rows)
                                   &gradients};
     NAME(behind) behind;
     NAME(stream)(rows, &work, &behind);
+    const int plain = NAME(is_plain)(rows);
     int count;
     for (ptrdiff_t begin = 0; begin < rows->n_rows; begin += count) {
         count = NAME(count)(rows, begin, &work);
@@ -347,9 +368,12 @@ static void NAME(cross_entropy)(const fl_rows *rows)
             NAME(finish_batch)(&swept, NAME(whole)(count), &work.scaling, 1, &finished);
         else
             NAME(finish_batch)(&swept, NAME(whole)(count), &work.scaling, 0, &finished);
+        NAME(gradients) *wanted = gradient ? &gradients : NULL;
         for (int h = 0; h < count; h += WIDTH)
-            NAME(finish_losses)(rows, begin, h, count, &swept, &finished,
-                                gradient ? &gradients : NULL);
+            if (plain)
+                NAME(finish_losses)(rows, begin, h, count, &swept, &finished, wanted, 1);
+            else
+                NAME(finish_losses)(rows, begin, h, count, &swept, &finished, wanted, 0);
         for (int b = 0; rows->losses && (swept.ignored || !swept.in_tile) && b < count; ++b)
             if (NAME(is_ignored)(rows, begin + b))
                 rows->losses[begin + b] = 0;
