@@ -689,10 +689,17 @@ static void NAME(dot_tile)(const NAME(tile) *tile, const NAME(target) *target,
     }
 }
 
+/* Of more classes, to look one up takes less than to compare all with the label. */
+#define COMPARED 16
+
 /* The logits of the rows' labels; of -1, 0. */
 static void NAME(label_tile)(const NAME(tile) *tile, const real *labels, NAME(swept) *swept)
 {
-    for (int h = 0; h < tile->width; h += WIDTH) {
+    for (int b = 0; tile->n > COMPARED && b < tile->width; ++b) {
+        const ptrdiff_t label = (ptrdiff_t)labels[b];
+        swept->logit[b] = label < 0 ? 0 : (double)NAME(panel)(tile, b)[label * PANEL];
+    }
+    for (int h = 0; tile->n <= COMPARED && h < tile->width; h += WIDTH) {
         const real *x = NAME(panel)(tile, h);
         const vec label = v_load(labels + h);
         vec logit = v_set1((real)0);
