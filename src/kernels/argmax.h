@@ -177,10 +177,10 @@ static void NAME(argmax_tile)(const NAME(tile) *tile, int count, const real *max
     }
 }
 
-/* Whether rows [0, n_rows) are prefetched one by one. Between two of them the CPU waits for the
-   place before it asks for memory again, which counts where they are short. Where they are shorter
-   still, or lie in the L2 cache, the requests cost more; of longer ones, all at once fill its
-   queues. */
+/* Whether rows [0, n_rows) are prefetched one by one, the next into L1 too. Between two of them the
+   CPU waits for the place before it asks for memory again, which counts where they are short. Where
+   they are shorter still, or lie in the L2 cache, the requests cost more; of longer ones, all at
+   once fill its queues. */
 FL_INLINE int NAME(is_prefetched)(const fl_view *x, ptrdiff_t n_rows, ptrdiff_t n)
 {
     enum { LEAST = 2048, MOST = 6144, IN_CACHE = 1 << 21 };
@@ -220,7 +220,10 @@ static void NAME(argmax)(const fl_rows *rows)
         const fl_row row = NAME(row_of)(x, i);
         if (prefetched)
             FL_ROLLED for (ptrdiff_t b = 0; b < n * row.class; b += 64)
+            {
+                FL_PREFETCH(row.data + n * row.class + b);
                 FL_PREFETCH_FAR(row.data + FAR + b);
+            }
         rows->indices[i] = NAME(best_of)(&row, 0, n, buffer).place;
     }
 }
