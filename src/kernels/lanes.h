@@ -110,10 +110,11 @@ FL_INLINE const char *NAME(class_of_tile)(const fl_view *rows, const NAME(tile) 
 
 /* Of a large tile of rows side by side: prefetches a few classes ahead of c, and so many more as
    are enough to be waited for in the L2 cache; the hardware, which does not look beyond a page, may
-   not follow. */
+   not follow. Few, as all classes have the same places in the L1 cache where from one to the next
+   it is a large power of two. */
 FL_INLINE void NAME(prefetch_class)(const fl_view *rows, const NAME(tile) *tile, ptrdiff_t c)
 {
-    enum { SOON = 16, LATER = 80 };
+    enum { SOON = 4, LATER = 80 };
     if (!NAME(is_large)(tile) || rows->row <= 0 || rows->row > 8)
         return;
     const char *soon = NAME(class_of_tile)(rows, tile, c + SOON);
