@@ -10,7 +10,7 @@ import fastlogits
 
 
 @pytest.mark.parametrize("isa", fastlogits.available_isas())
-@pytest.mark.parametrize("classes", [10, 1000])
+@pytest.mark.parametrize("classes", [10, 100, 1000])
 def test_labels_that_another_thread_changes_lead_nowhere(classes, isa):
     """Far beyond the array, a label that is used without a look would end the process."""
     code = f"""

@@ -130,6 +130,30 @@ def test_reduced_loss_has_the_same_bits_everywhere(reduction, dtype, isa, thread
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("rows", "classes"), [(67, 3), (67, 10), (67, 17), (35, 40), (17, 300), (16, 5000)]
+)
+def test_weights_of_one_change_nothing(rows, classes, dtype, isa):
+    """Without options a loss and its gradient are computed by fewer steps."""
+    x, targets = logits(dtype, rows, classes), targets_of(np.empty((rows, classes)))
+    targets[::9] = -100
+    for weights in ({"sample_weight": np.ones(rows)}, {"class_weight": np.ones(classes)}):
+        for results in zip(
+            fastlogits.cross_entropy_value_and_grad(x, targets, reduction="none"),
+            fastlogits.cross_entropy_value_and_grad(x, targets, reduction="none", **weights),
+            strict=True,
+        ):
+            assert bits(results[0]) == bits(results[1]), weights
+    targets = targets_of(np.empty((rows, classes)))
+    for results in zip(
+        fastlogits.softmax_grad_hess(x, targets),
+        fastlogits.softmax_grad_hess(x, targets, sample_weight=np.ones(rows)),
+        strict=True,
+    ):
+        assert bits(results[0]) == bits(results[1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", ROW_OPS)
 @pytest.mark.parametrize("classes", [1, 2, 3, 5, 8, 10, 16, 17, 31, 32, 33, 64, 70, 100])
 def test_row_alone_and_in_a_batch_of_ten_thousand(classes, op, dtype, isa):
