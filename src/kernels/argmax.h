@@ -69,20 +69,20 @@ static void NAME(argmax_shared)(const fl_rows *rows, real *buffer)
     rows->indices[0] = best.place;
 }
 
-/* The places of the largest in a register of rows, of which there are `count`; of those that may
-   have a NaN, that of the first, if there is one. */
-FL_INLINE void NAME(put_places)(vec places, mask may_have_nan, const fl_view *rows, int count,
-                                ptrdiff_t n, ptrdiff_t *indices)
+/* The places of the largest in a register of rows from row `begin` on, of which `count` exist, if
+   not all; of those that may have a NaN, that of the first, if there is one. */
+FL_INLINE void NAME(put_places)(vec places, mask may_have_nan, const fl_view *rows, ptrdiff_t begin,
+                                ptrdiff_t count, ptrdiff_t n, ptrdiff_t *indices)
 {
     real place[WIDTH];
     v_store(place, places);
-    for (int i = 0; i < count; ++i)
+    for (int i = 0; i < WIDTH && i < count; ++i)
         indices[i] = (ptrdiff_t)place[i];
     for (unsigned lanes = v_lanes(may_have_nan); lanes; lanes &= lanes - 1) {
         const int i = FL_LOWEST(lanes);
         if (i >= count)
             break;
-        const fl_row row = NAME(row_of)(rows, i);
+        const fl_row row = NAME(row_of)(rows, begin + i);
         const ptrdiff_t nan = NAME(find_nan_in_row)(&row, n);
         if (nan < n)
             indices[i] = nan;
@@ -145,13 +145,9 @@ static void NAME(argmax_strip)(const fl_view *x, ptrdiff_t begin, ptrdiff_t n_cl
         for (; i * WIDTH < n; ++i)
             NAME(strip_visit)(strip + i, classes, i * WIDTH, c, left, n - i * WIDTH);
     }
-    for (ptrdiff_t i = 0; i * WIDTH < n; ++i) {
-        const ptrdiff_t first = i * WIDTH, left = n - first < WIDTH ? n - first : WIDTH;
-        fl_view rows = *x;
-        rows.data = (char *)x->data + (begin + first) * x->row;
-        NAME(put_places)(strip[i].place, v_ne(strip[i].sum, strip[i].sum), &rows, (int)left,
-                         n_classes, indices + first);
-    }
+    for (ptrdiff_t i = 0; i * WIDTH < n; ++i)
+        NAME(put_places)(strip[i].place, v_ne(strip[i].sum, strip[i].sum), x, begin + i * WIDTH,
+                         n - i * WIDTH, n_classes, indices + i * WIDTH);
 }
 
 /* The rows of a tile. */
@@ -170,10 +166,9 @@ static void NAME(argmax_tile)(const NAME(tile) *tile, int count, const real *max
             place = v_select(v_eq(y, max), v_set1((real)c), place);
             nans = v_add(nans, v_keep(v_ne(y, y), one));
         }
-        const int left = count - h < WIDTH ? count - h : WIDTH;
         const fl_view rows = {(char *)(uintptr_t)from, sizeof *from, PANEL * sizeof *from,
                               OWN_FORMAT, NULL};
-        NAME(put_places)(place, v_gt(nans, zero), &rows, left, tile->n, indices + h);
+        NAME(put_places)(place, v_gt(nans, zero), &rows, 0, count - h, tile->n, indices + h);
     }
 }
 
@@ -221,7 +216,7 @@ static void NAME(argmax)(const fl_rows *rows)
         if (prefetched)
             FL_ROLLED for (ptrdiff_t b = 0; b < n * row.class; b += 64)
             {
-                FL_PREFETCH(row.data + n * row.class + b);
+                FL_PREFETCH(row.data + x->row + b);
                 FL_PREFETCH_FAR(row.data + FAR + b);
             }
         rows->indices[i] = NAME(best_of)(&row, 0, n, buffer).place;

@@ -148,9 +148,8 @@ FL_INLINE int NAME(is_ignored)(const fl_rows *rows, ptrdiff_t i)
     return rows->labels && NAME(label_of)(rows, i) < 0;
 }
 
-/* Labels as numbers, -1 where they are ignored, of LABELS rows from `begin` on: what has just been
-   written one by one cannot be read as a register without a wait, so there are those of several
-   batches. */
+/* Labels as numbers, -1 where they are ignored, of LABELS rows from `begin` on: of several batches,
+   so that the loop that makes them is worth its beginning. */
 #define LABELS 256
 typedef struct {
     real number[LABELS];
@@ -165,9 +164,9 @@ static const real *NAME(labels_of)(const fl_rows *rows, ptrdiff_t begin, int wid
         const ptrdiff_t left = rows->n_rows - begin, n = left < LABELS ? left : LABELS;
         const int64_t *from = rows->labels + begin, ignored = rows->loss->ignore_index;
         const int64_t n_classes = rows->n_classes;
-        /* Compared, never used as a place: so they need not be read once, as label_of does. Without
-           branches, and by way of 32 bits, for which AVX2 has a conversion, compilers make it a
-           loop of registers. */
+        /* label_tile looks again before it takes one for a place, so they need not be read once, as
+           label_of does. Without branches, and by way of 32 bits, which hold every class of a tile
+           and for which AVX2 has a conversion, compilers make it a loop of registers. */
         for (ptrdiff_t i = 0; i < n; ++i) {
             const int64_t label = from[i];
             const int64_t counts_not = (label < 0) | (label >= n_classes) | (label == ignored);

@@ -99,8 +99,8 @@ FL_INLINE void NAME(prefetch_piece)(NAME(pieces) *pieces)
     pieces->at += pieces->step;
 }
 
-/* Class c of the rows of a large tile that lie side by side; those beyond the last class are of the
-   rows that follow. */
+/* Class c of the rows of a large tile that lie side by side; those beyond the last class, which are
+   fewer than there are classes, are of the rows that follow. */
 FL_INLINE const char *NAME(class_of_tile)(const fl_view *rows, const NAME(tile) *tile, ptrdiff_t c)
 {
     const char *data = rows->data;
@@ -110,8 +110,8 @@ FL_INLINE const char *NAME(class_of_tile)(const fl_view *rows, const NAME(tile) 
 
 /* Of a large tile of rows side by side: prefetches a few classes ahead of c, and so many more as
    are enough to be waited for in the L2 cache; the hardware, which does not look beyond a page, may
-   not follow. Few, as all classes have the same places in the L1 cache where from one to the next
-   it is a large power of two. */
+   not follow. Few, of the VISITED that go together only the last: all classes have the same places
+   in the L1 cache where from one to the next it is a large power of two. */
 FL_INLINE void NAME(prefetch_class)(const fl_view *rows, const NAME(tile) *tile, ptrdiff_t c)
 {
     enum { SOON = 4, LATER = 80 };
@@ -191,26 +191,25 @@ FL_INLINE vec NAME(load_quad)(const real *from, ptrdiff_t row, ptrdiff_t n, real
     return largest;
 }
 
-/* How many of `count` rows, counted from the first, are registers of rows that lie side by side and
-   can be read or written in place. */
+/* How many of `count` rows, from the first on, are whole panels that lie side by side and can be
+   read or written in place. */
 FL_INLINE int NAME(whole_beside)(const fl_view *rows, int count)
 {
     const int beside = !rows->axes && rows->row == (ptrdiff_t)sizeof(real) &&
-                       NAME(is_own)(rows->data, rows->row | rows->class, rows->format);
+                       NAME(is_own)(rows->data, rows->class, rows->format);
     return beside ? count / PANEL * PANEL : 0;
 }
 
 /* Classes for which the largest of a register of rows are visited once. */
 #define VISITED 8
 
-/* load_tile of whole_beside rows, so many classes at a time; returns how many rows these are. */
+/* load_tile of whole_beside rows, so many classes at a time, with -inf in max; returns how many
+   rows these are. */
 FL_INLINE int NAME(load_beside)(const fl_view *rows, int count, const NAME(tile) *tile, real *max)
 {
     const int whole = NAME(whole_beside)(rows, count);
     const ptrdiff_t n = tile->n, class = rows->class / (ptrdiff_t)sizeof(real);
     const real *x = rows->data;
-    for (int h = 0; h < whole; h += WIDTH)
-        v_store(max + h, v_set1((real)-INFINITY));
     for (ptrdiff_t c = 0; whole && c < n; c += VISITED) {
         const int visited = n - c < VISITED ? (int)(n - c) : VISITED;
         for (int d = 0; d < visited; ++d)
@@ -229,11 +228,9 @@ FL_INLINE int NAME(load_beside)(const fl_view *rows, int count, const NAME(tile)
                     largest[k] = v_max(y, largest[k]);
                 }
             FL_UNROLL for (int k = 0; k < PANEL / WIDTH; ++k)
-                v_store(max + h + k * WIDTH, largest[k]);
+                v_store(max + h + k * WIDTH, v_add(largest[k], v_set1((real)0)));
         }
     }
-    for (int h = 0; h < whole; h += WIDTH)
-        v_store(max + h, v_add(v_load(max + h), v_set1((real)0)));
     return whole;
 }
 
@@ -266,9 +263,11 @@ static void NAME(load_tile)(const fl_view *view, ptrdiff_t begin, int count, con
         }
         v_store(max + h, v_add(largest, zero));
     }
-    const int first = h == 0 ? NAME(load_beside)(&rows, count, tile, max) : h;
-    for (h = first; h < tile->width; h += WIDTH)
+    int first = h;
+    for (; h < tile->width; h += WIDTH)
         v_store(max + h, least);
+    if (first == 0)
+        first = NAME(load_beside)(&rows, count, tile, max);
     for (ptrdiff_t c = 0; first < tile->width && c < n; ++c) {
         if (first == 0)
             NAME(prefetch_class)(&rows, tile, c);
@@ -308,14 +307,16 @@ FL_INLINE int NAME(store_beside)(const NAME(tile) *tile, const fl_view *rows, in
     const ptrdiff_t class = rows->class / (ptrdiff_t)sizeof(real);
     for (ptrdiff_t c = 0; whole && c < tile->n; ++c) {
         real *to = (real *)rows->data + c * class;
-        if (streams && (uintptr_t)to % 64 == 0) {
-            for (int h = 0; h < whole; h += WIDTH)
-                v_stream(to + h, map(context, v_load(NAME(panel)(tile, h) + c * PANEL), c, h));
-            continue;
+        const int past = streams && (uintptr_t)to % 64 == 0;
+        if (!past)
+            NAME(prefetch_class)(rows, tile, c);
+        for (int h = 0; h < whole; h += WIDTH) {
+            const vec y = map(context, v_load(NAME(panel)(tile, h) + c * PANEL), c, h);
+            if (past)
+                v_stream(to + h, y);
+            else
+                v_store(to + h, y);
         }
-        NAME(prefetch_class)(rows, tile, c);
-        for (int h = 0; h < whole; h += WIDTH)
-            v_store(to + h, map(context, v_load(NAME(panel)(tile, h) + c * PANEL), c, h));
     }
     return whole;
 }
@@ -548,10 +549,10 @@ FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scal
                                int scaled, const NAME(coming) *x, const NAME(coming) *out,
                                NAME(swept) *swept)
 {
-    const vec magic = v_set1((real)ROUND_MAGIC), all = v_set1((real)(COUNT_FROM + tile->n));
+    const vec magic = v_set1((real)ROUND_MAGIC), all = v_set1(COUNT_FROM + (real)tile->n);
     const f64v unscale = v_set1(1 / EXP_FACTOR);
     for (int h = 0; h < tile->width; h += WIDTH) {
-        NAME(tile_exp) t = {.x = NAME(panel)(tile, h), .others = v_set1((real)COUNT_FROM)};
+        NAME(tile_exp) t = {.x = NAME(panel)(tile, h), .others = v_set1(COUNT_FROM)};
         t.next_x = NAME(pieces_of)(x, h), t.next_out = NAME(pieces_of)(out, h);
         t.store = store, t.scaled = scaled;
         t.max = v_load(swept->tile_max + h);
@@ -693,14 +694,18 @@ static void NAME(dot_tile)(const NAME(tile) *tile, const NAME(target) *target,
 /* Of more classes, to look one up takes less than to compare all with the label. */
 #define COMPARED 16
 
-/* The logits of the rows' labels; of -1, 0. */
+/* The logits of the rows' labels; of what is no class, 0. */
 static void NAME(label_tile)(const NAME(tile) *tile, const real *labels, NAME(swept) *swept)
 {
-    for (int b = 0; tile->n > COMPARED && b < tile->width; ++b) {
-        const ptrdiff_t label = (ptrdiff_t)labels[b];
-        swept->logit[b] = label < 0 ? 0 : (double)NAME(panel)(tile, b)[label * PANEL];
+    if (tile->n > COMPARED) {
+        for (int b = 0; b < tile->width; ++b) {
+            const ptrdiff_t label = (ptrdiff_t)labels[b];
+            const int known = label >= 0 && label < tile->n;
+            swept->logit[b] = known ? (double)NAME(panel)(tile, b)[label * PANEL] : 0;
+        }
+        return;
     }
-    for (int h = 0; tile->n <= COMPARED && h < tile->width; h += WIDTH) {
+    for (int h = 0; h < tile->width; h += WIDTH) {
         const real *x = NAME(panel)(tile, h);
         const vec label = v_load(labels + h);
         vec logit = v_set1((real)0);

@@ -98,10 +98,11 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         const int b = h + i * FL_WIDTH_F64;
         const f64v offset = v_load(swept->offset + b), max = v_add(v_load(swept->max + b), offset);
         const f64v logit = v_load(swept->logit + b);
-        f64v weight = one, w = one, a = zero, keep = one, z = zero, mass = zero;
+        f64v weight = one, a = zero, keep = one, z = zero, mass = zero;
         if (!plain) {
             if (rows->row_weight)
                 weight = v_load_part(rows->row_weight + begin + b, count - b, one);
+            f64v w;
             NAME(of_labels)(rows, begin + b, count - b, &w, &a);
             keep = rows->labels ? v_mul(v_set1(1 - loss->label_smoothing), w) : zero;
             z = v_mul(v_set1(loss->z_loss), w);

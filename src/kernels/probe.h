@@ -28,8 +28,8 @@ PROBE(ne, v_select(v_ne(a, b), one, zero))
 PROBE(gt, v_select(v_gt(a, b), one, zero))
 PROBE(select, v_select(v_gt(a, b), b, c))
 PROBE(keep, v_keep(v_gt(a, b), c))
-/* One or nothing more than 6. */
-PROBE(count, v_sub(v_count(v_gt(a, b), v_set1((real)(COUNT_FROM + 6))), v_set1((real)COUNT_FROM)))
+/* At the end of the numbers that it is for: 6 or 7. */
+PROBE(count, v_sub(v_count(v_gt(a, b), v_set1(2 * COUNT_FROM - 2)), v_set1(2 * COUNT_FROM - 8)))
 PROBE(pow2, v_pow2(a))
 /* Of |a| where that is above the least normal number and finite, else of 1. */
 PROBE(ilogb, v_ilogb(v_select(v_gt(v_abs(a), v_set1(REAL_MIN)),

@@ -13,7 +13,7 @@
 #define LANES FL_LANES_F64
 #define BLOCK 2048 /* 16 KiB: a block and its exponentials stay in the L1 cache */
 #define ROUND_MAGIC 0x1.8p52
-#define COUNT_FROM FL_COUNT_FROM_F64
+#define COUNT_FROM 0x1p52
 #define EXPONENT_BIAS 1023
 #define LOG2E 0x1.71547652b82fep+0
 #define LN2_HI 0x1.62e42fefa39efp-1
@@ -47,7 +47,7 @@ static const double log_coefficients_f64[] = {
 #define LANES FL_LANES_F32
 #define BLOCK 4096
 #define ROUND_MAGIC 0x1.8p23f
-#define COUNT_FROM FL_COUNT_FROM_F32
+#define COUNT_FROM 0x1p23f
 #define EXPONENT_BIAS 127
 #define LOG2E 0x1.715476p+0f
 #define LN2_HI 0x1.62e43p-1f

@@ -375,9 +375,9 @@ FL_INLINE void NAME(prefetch_span)(const NAME(ahead) *ahead, ptrdiff_t j, ptrdif
     NAME(prefetch_classes)(&ahead->out, j, end);
 }
 
-/* A span, of which there are `left` classes where it is not `whole`: its exponentials into e, where
-   `store`, and into the sum, where `all`, which only a whole one may be; else without those of
-   logits that equal max. Returns how many it left out. */
+/* A span of `left` classes, FOLD_SPAN where it is `whole`: its exponentials into e, where `store`,
+   and into the sum, where `all`, which only a whole one may be; else without those of logits that
+   equal max. Returns how many it left out. */
 FL_INLINE int NAME(sum_span)(const real *x, ptrdiff_t left, const NAME(frame) *frame, vec max,
                              NAME(fold_sum) *sum, real *e, int whole, int all, int store,
                              int scaled)

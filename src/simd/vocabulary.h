@@ -15,8 +15,8 @@
  *   v_abs                      clears the sign
  *   v_eq, v_ne, v_gt           masks; with NaN v_ne is true, the others are false
  *   v_keep(m, a)               a where m, else +0
- *   v_count(m, a)              a + 1 where m, else a, of whole a from COUNT_FROM to below its
- *                              double: to add 1 to one of them is to add 1 to its bits
+ *   v_count(m, a)              a + 1 where m, else a, for whole a from 2^(mantissa bits) to below
+ *                              its double: to add 1 there is to add 1 to the bits
  *   v_lanes(m)                 the lanes of m as bits, the first lane the lowest
  *   v_select(m, a, b)          a where m, else b
  *   v_pow2(t)                  t = 1.5 * 2^(mantissa bits) + i, 0 <= i < 2 * bias: the number
@@ -39,8 +39,6 @@
  */
 #define FL_QUAD_F32 4
 #define FL_QUAD_F64 2
-#define FL_COUNT_FROM_F32 0x1p23f
-#define FL_COUNT_FROM_F64 0x1p52
 #define FL_OVERLOAD(op, a) _Generic((a), f32v: f32_##op, f64v: f64_##op)
 #define FL_OVERLOAD_POINTER(op, p)                                                                 \
     _Generic((p),                                                                                  \
