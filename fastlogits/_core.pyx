@@ -432,6 +432,7 @@ cdef _begin(k.fl_walk *walk, int op, int compute):
     memset(&walk.rows, 0, sizeof(k.fl_rows))
     walk.ndim = 0
     walk.sums = NULL
+    walk.sum = _table_in_use().sum
     walk.kernel = _kernels_in(compute).rows[op]
     walk.op = op
     walk.rows.temperature = 1

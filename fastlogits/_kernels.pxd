@@ -119,10 +119,16 @@ cdef extern from "fastlogits.h" nogil:
         void (*f32)(const float *a, const float *b, const float *c, float *out) noexcept
         void (*f64)(const double *a, const double *b, const double *c, double *out) noexcept
 
+    ctypedef double fl_sum(const double *values, ptrdiff_t n)
+    ctypedef ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
+                                         int64_t ignore_index, ptrdiff_t *n_counted)
+
     ctypedef struct fl_table:
         const char *name
         fl_kernels f32
         fl_kernels f64
+        fl_sum *sum
+        fl_find_bad_label *find_bad_label
         const fl_probe *probes
 
     enum:
@@ -145,15 +151,13 @@ cdef extern from "fastlogits.h" nogil:
         fl_kernel *kernel
         int op
         double *sums
+        fl_sum *sum
         int ndim
 
     int fl_walk_add(fl_walk *walk, ptrdiff_t length, ptrdiff_t x_stride, ptrdiff_t out_stride,
                     ptrdiff_t targets_stride)
     ptrdiff_t fl_walk_rows(const fl_walk *walk)
     bint fl_walk_run(const fl_walk *walk, int n_threads)
-    double fl_sum(const double *values, ptrdiff_t n)
-    ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
-                                int64_t ignore_index, ptrdiff_t *n_counted)
     ptrdiff_t fl_loss_sums(const fl_walk *walk)
 
     enum:

@@ -44,7 +44,7 @@ cdef cnp.ndarray _labels(targets, cnp.ndarray given, cnp.ndarray x, int class_ax
     cdef int64_t ignored = 0 if ignore_index is None else ignore_index
     if (cnp.PyArray_TYPE(given) == cnp.NPY_INT64 and cnp.PyArray_ISCARRAY_RO(given)
             and _has_rows_of(given, x, class_axis)):  # as nearly all are
-        bad = k.fl_find_bad_label(
+        bad = _table_in_use().find_bad_label(
             <const int64_t *>cnp.PyArray_DATA(given), cnp.PyArray_SIZE(given), n_classes, ignored,
             n_counted,
         )
@@ -69,7 +69,7 @@ cdef cnp.ndarray _labels(targets, cnp.ndarray given, cnp.ndarray x, int class_ax
         large = np.flatnonzero(given > np.iinfo(np.int64).max)
         if large.size:
             _refuse_label(given, large[0], n_classes, expected, argument)
-    bad = k.fl_find_bad_label(
+    bad = _table_in_use().find_bad_label(
         <const int64_t *>cnp.PyArray_DATA(labels), cnp.PyArray_SIZE(labels), n_classes, ignored,
         n_counted,
     )
@@ -200,7 +200,7 @@ cdef double _divisor(cnp.ndarray labels, ptrdiff_t n_rows, ptrdiff_t n_counted, 
         if of_row is not None:
             np.multiply(weights, (<object>of_row).ravel(), out=weights, where=counts)
     # As many as there are: whether that is one for each row is checked last.
-    return k.fl_sum(<const double *>cnp.PyArray_DATA(weights), cnp.PyArray_SIZE(weights))
+    return _table_in_use().sum(<const double *>cnp.PyArray_DATA(weights), cnp.PyArray_SIZE(weights))
 
 
 # Where the kernels leave sums of losses: few, as most calls have, need no array.
@@ -228,7 +228,7 @@ cdef cnp.ndarray _make_room(_Sums *sums, ptrdiff_t n):
 
 cdef _total_loss(const _Sums *losses, double divisor, int compute):
     """Their sum, or their mean where the divisor is not 1, in the dtype of the computation."""
-    cdef double total = k.fl_sum(losses.first, losses.n)
+    cdef double total = _table_in_use().sum(losses.first, losses.n)
     total = total / divisor if divisor else math.nan
     cdef float narrow = <float>total  # beyond the range it is infinite
     if compute == k.FL_F32:

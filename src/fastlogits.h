@@ -251,9 +251,19 @@ typedef struct {
     void (*f64)(const double *a, const double *b, const double *c, double *out);
 } fl_probe;
 
+/* The sum of n numbers in an order that depends on n alone. */
+typedef double fl_sum(const double *values, ptrdiff_t n);
+
+/* The first of n labels that is neither in [0, n_classes) nor ignore_index; -1: none. Sets how
+   many are not ignore_index. */
+typedef ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
+                                    int64_t ignore_index, ptrdiff_t *n_counted);
+
 typedef struct {
     const char *name;
     fl_kernels f32, f64;
+    fl_sum *sum;
+    fl_find_bad_label *find_bad_label;
     const fl_probe *probes; /* ends with a NULL name */
 } fl_table;
 
@@ -298,6 +308,7 @@ typedef struct {
     fl_kernel *kernel;
     int op;       /* which kernel it is */
     double *sums; /* of the losses, fl_loss_sums of them, in place of rows.losses; or NULL */
+    fl_sum *sum;  /* which makes them */
     int ndim;
     /* In bytes; those of out are hess's too. */
     ptrdiff_t shape[FL_MAX_DIMS], x_stride[FL_MAX_DIMS], out_stride[FL_MAX_DIMS];
@@ -412,14 +423,6 @@ void fl_store_f32(const float *from, ptrdiff_t n, void *to, ptrdiff_t stride, in
 void fl_store_f64(const double *from, ptrdiff_t n, void *to, ptrdiff_t stride, int format);
 
 /* losses.c */
-
-/* The sum of n numbers in an order that depends on n alone. */
-double fl_sum(const double *values, ptrdiff_t n);
-
-/* The first of n labels that is neither in [0, n_classes) nor ignore_index; -1: none. Sets how
-   many are not ignore_index. */
-ptrdiff_t fl_find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
-                            int64_t ignore_index, ptrdiff_t *n_counted);
 
 /* How many sums the losses of all rows make, whose sum is that of all. */
 ptrdiff_t fl_loss_sums(const fl_walk *walk);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../simd/vocabulary.h"
+#include "labels.h"
 
 #define FL_BITS 64
 #include "real.h"
@@ -14,6 +15,7 @@
 #include "arrays.h"
 #include "finish.h"
 #include "rows.h"
+#include "sum.h"
 #include "lanes.h"
 #include "batch.h"
 #include "softmax.h"
@@ -82,5 +84,11 @@ static const fl_probe probes[] = {
     PROBE(log1p_of),   PROBE(wide_exp), PROBE(wide_log1p), {NULL, NULL, NULL},
 };
 
-const fl_table FL_PASTE(fl_table_, FL_TABLE) = {FL_STRING(FL_TABLE), KERNELS(f32), KERNELS(f64),
-                                                probes};
+const fl_table FL_PASTE(fl_table_, FL_TABLE) = {
+    .name = FL_STRING(FL_TABLE),
+    .f32 = KERNELS(f32),
+    .f64 = KERNELS(f64),
+    .sum = sum_f64,
+    .find_bad_label = find_bad_label,
+    .probes = probes,
+};

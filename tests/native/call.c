@@ -322,17 +322,17 @@ static void keep_sum_of_losses(const fl_walk *walk, int n_threads, uint64_t **bi
     alone.rows.out.data = alone.rows.hess.data = NULL;
     alone.sums = allocate(8 * (size_t)n_sums);
     fl_walk_run(&alone, n_threads);
-    const double sum = fl_sum(alone.sums, n_sums);
+    const double sum = walk->sum(alone.sums, n_sums);
     keep_doubles(&sum, 1, bits);
     free(alone.sums);
 }
 
-static void run_rows(const call *c, const fl_kernels *kernels, const array *arrays, int n_threads,
-                     uint64_t **bits)
+static void run_rows(const call *c, const fl_table *table, const fl_kernels *kernels,
+                     const array *arrays, int n_threads, uint64_t **bits)
 {
     const size_t n_rows = row_count(c);
     fl_axes axes[ARRAYS];
-    fl_walk walk = {.kernel = kernels->rows[c->op], .op = c->op};
+    fl_walk walk = {.kernel = kernels->rows[c->op], .op = c->op, .sum = table->sum};
     fl_rows *rows = &walk.rows;
     rows->n_classes = 1;
     for (int d = c->row_dims; d < c->ndim; ++d)
@@ -430,7 +430,7 @@ results run_call(const call *c, const places *at, const fl_table *table, int n_t
     if (c->op == BINARY_CROSS_ENTROPY)
         run_pieces(c, kernels, arrays, n_threads, &end);
     else
-        run_rows(c, kernels, arrays, n_threads, &end);
+        run_rows(c, table, kernels, arrays, n_threads, &end);
     visit_all(arrays + OUT, TAKE, &end);
     visit_all(arrays + BESIDE, TAKE, &end);
     got.n = (size_t)(end - got.bits);
