@@ -127,6 +127,18 @@ FL_INLINE real NAME(sweep_max)(const real *x, ptrdiff_t n, vec *tops, vec *sum, 
 #else
     (void)halves, (void)format, (void)to;
 #endif
+    vec m[GROUP];
+    for (int k = 0; k < GROUP; ++k)
+        m[k] = least;
+    for (; j + LANES <= n; j += LANES)
+        for (int k = 0; k < GROUP; ++k) {
+            const vec y = v_load(x + j + k * WIDTH);
+            m[k] = v_max(y, m[k]);
+            if (sum)
+                sums[k] = v_add(sums[k], y);
+        }
+    for (int k = 0; k < GROUP; ++k)
+        best = v_max(m[k], best);
     for (; j < n; j += WIDTH) {
         best = v_max(v_load_part(x + j, n - j, least), best);
         if (sum)
@@ -394,12 +406,13 @@ FL_INLINE int NAME(sum_span)(const real *x, ptrdiff_t left, const NAME(frame) *f
                 y[q] = (NAME(pair)){zero, zero};
                 continue;
             }
-            const vec logit = whole ? v_load(x + at) : v_load_part(x + at, left - at, max);
+            const int full = whole || at + WIDTH <= left;
+            const vec logit = full ? v_load(x + at) : v_load_part(x + at, left - at, max);
             y[q] = NAME(exp)(logit, frame, scaled);
             const mask other = v_ne(logit, max);
             if (store) {
                 const vec stored = all ? y[q].hi : v_select(other, y[q].hi, v_set1(E_OF_MAX));
-                if (whole)
+                if (full)
                     v_store(e + at, stored);
                 else
                     v_store_part(e + at, left - at, stored);
