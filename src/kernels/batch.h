@@ -156,6 +156,22 @@ typedef struct {
     ptrdiff_t begin; /* -LABELS: none yet */
 } NAME(labels);
 
+/* label_tile looks again before it takes one for a place, so they need not be read once, as
+   label_of does. Without branches, and by way of 32 bits, which hold every class of a tile and for
+   which AVX2 has a conversion, compilers make it a loop of registers. `may_ignore`: ignored is a
+   class. */
+FL_INLINE void NAME(to_numbers)(const int64_t *from, ptrdiff_t n, int64_t n_classes,
+                                int64_t ignored, int may_ignore, real *to)
+{
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        const int64_t label = from[i];
+        int64_t counts_not = (uint64_t)label >= (uint64_t)n_classes;
+        if (may_ignore)
+            counts_not |= label == ignored;
+        to[i] = (real)(int32_t)(label | -counts_not);
+    }
+}
+
 /* Those of `width` rows from `begin` on; 0 beyond the last. */
 static const real *NAME(labels_of)(const fl_rows *rows, ptrdiff_t begin, int width,
                                    NAME(labels) *labels)
@@ -163,22 +179,27 @@ static const real *NAME(labels_of)(const fl_rows *rows, ptrdiff_t begin, int wid
     if (begin + width > labels->begin + LABELS) {
         const ptrdiff_t left = rows->n_rows - begin, n = left < LABELS ? left : LABELS;
         const int64_t *from = rows->labels + begin, ignored = rows->loss->ignore_index;
-        const int64_t n_classes = rows->n_classes;
-        /* label_tile looks again before it takes one for a place, so they need not be read once, as
-           label_of does. Without branches, and by way of 32 bits, which hold every class of a tile
-           and for which AVX2 has a conversion, compilers make it a loop of registers. */
-        for (ptrdiff_t i = 0; i < n; ++i) {
-            const int64_t label = from[i];
-            const int64_t counts_not = (label < 0) | (label >= n_classes) | (label == ignored);
-            labels->number[i] = (real)(int32_t)(label | -counts_not);
-        }
+        if (ignored >= 0 && ignored < rows->n_classes)
+            NAME(to_numbers)(from, n, rows->n_classes, ignored, 1, labels->number);
+        else
+            NAME(to_numbers)(from, n, rows->n_classes, ignored, 0, labels->number);
         for (ptrdiff_t i = n; i < width; ++i)
             labels->number[i] = 0;
         labels->begin = begin;
-        /* Those that come next: of narrow rows they are as much memory as the logits. */
-        FL_ROLLED for (ptrdiff_t i = 0; i < LABELS; i += 8) FL_PREFETCH(from + LABELS + i);
     }
+    /* Those that come next: of narrow rows they are as much memory as the logits. */
+    FL_ROLLED for (ptrdiff_t i = 0; i < width; i += 8)
+        FL_PREFETCH(rows->labels + begin + LABELS + i);
     return labels->number + (begin - labels->begin);
+}
+
+/* Whether the loss of a row is -log p of its label and no more: no weight, no smoothing, no soft
+   targets, no z-loss. */
+FL_INLINE int NAME(is_plain)(const fl_rows *rows)
+{
+    const fl_loss *loss = rows->loss;
+    return rows->labels && !rows->row_weight && !loss->class_weight && loss->label_smoothing == 0 &&
+           loss->z_loss == 0;
 }
 
 /* Rows of up to so many blocks, 2 MiB, keep their exponentials for the second sweep. Longer ones
@@ -342,7 +363,7 @@ static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
         const NAME(coming) next = NAME(coming_of)(targets, begin, tile);
         NAME(dot_tile)(tile, &target, targets ? soft : NULL, &next, swept);
     } else {
-        for (int b = 0; rows->loss && b < tile->width; b += FL_WIDTH_F64) {
+        for (int b = 0; rows->loss && !NAME(is_plain)(rows) && b < tile->width; b += FL_WIDTH_F64) {
             v_store(swept->dot + b, v_set1(0.0));
             v_store(swept->mass + b, v_set1(0.0));
         }

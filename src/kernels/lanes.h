@@ -708,9 +708,11 @@ static void NAME(label_tile)(const NAME(tile) *tile, const real *labels, NAME(sw
     for (int h = 0; h < tile->width; h += WIDTH) {
         const real *x = NAME(panel)(tile, h);
         const vec label = v_load(labels + h);
-        vec logit = v_set1((real)0);
-        for (ptrdiff_t c = 0; c < tile->n; ++c)
-            logit = v_select(v_eq(label, v_set1((real)c)), v_load(x + c * PANEL), logit);
+        vec logit = v_set1((real)0), class = logit;
+        for (ptrdiff_t c = 0; c < tile->n; ++c) {
+            logit = v_select(v_eq(label, class), v_load(x + c * PANEL), logit);
+            class = v_add(class, v_set1((real)1));
+        }
         for (int i = 0; i < HALVES; ++i)
             v_store(swept->logit + h + i * FL_WIDTH_F64, NAME(widened)(logit, i));
     }

@@ -72,15 +72,6 @@ FL_INLINE void NAME(finish_batch)(const NAME(swept) *swept, int count, const NAM
     }
 }
 
-/* Whether the loss of a row is -log p of its label and no more: no weight, no smoothing, no soft
-   targets, no z-loss. */
-FL_INLINE int NAME(is_plain)(const fl_rows *rows)
-{
-    const fl_loss *loss = rows->loss;
-    return rows->labels && !rows->row_weight && !loss->class_weight && loss->label_smoothing == 0 &&
-           loss->z_loss == 0;
-}
-
 /* The losses of the rows [h, h + WIDTH) of a batch from `begin` on and, unless NULL, what the
    gradients need. Of special and ignored rows, anything. `plain`: is_plain, which leaves out what
    then changes nothing. */
