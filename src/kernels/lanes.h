@@ -487,6 +487,11 @@ FL_INLINE NAME(lane_sum) NAME(sum_few)(NAME(term) *term, void *context, ptrdiff_
 /* The sum of n terms, in the order of rows.h, in spans of `span` classes. */
 FL_INLINE NAME(lane_sum) NAME(sum_terms)(NAME(term) *term, void *context, ptrdiff_t n, int span)
 {
+    /* Of so few every instruction counts, and the compiler keeps all sums in registers. */
+    if (n == 2)
+        return NAME(sum_few)(term, context, 2, FOLD_LANES / 2);
+    if (n == 3)
+        return NAME(sum_few)(term, context, 3, FOLD_LANES / 2);
     if (n <= FOLD_LANES / 2)
         return NAME(sum_few)(term, context, n, FOLD_LANES / 2);
     if (n <= LANES)
