@@ -490,6 +490,34 @@ static void NAME(log_softmax)(const fl_rows *rows)
     NAME(write_last)(&behind);
 }
 
+/* The logsumexp of rows that are swept, from their logs; in a tile none of them is special or
+   huge. */
+FL_INLINE void NAME(finish_logsumexp)(NAME(swept) *swept, int count, const NAME(scaling) *scaling,
+                                      const NAME(pairs) *logs, int in_tile, real *results)
+{
+    for (int h = 0; h < count; h += WIDTH) {
+        f64v sum[HALVES];
+        for (int k = 0; k < HALVES; ++k) {
+            const int b = h + k * FL_WIDTH_F64;
+            f64v max = v_load(swept->max + b);
+            if (!in_tile) {
+                /* A huge row was finished relative to its largest logit. */
+                max = v_add(max, v_load(swept->offset + b));
+                v_store(swept->max + b, max);
+            }
+            const row_state state = NAME(states)(swept, b, scaling);
+            sum[k] = NAME(wide_add)(state.max, NAME(load_pair)(logs, b)).hi;
+            if (!in_tile) {
+                const f64v rest = v_load(swept->rest + b);
+                const f64v special = v_select(v_ne(rest, rest), v_set1((double)NAN), max);
+                const f64m is_finite = v_gt(v_set1((double)INFINITY), v_abs(special));
+                sum[k] = v_select(is_finite, sum[k], special);
+            }
+        }
+        v_store_part(results + h, count - h, NAME(rounded)(sum));
+    }
+}
+
 static void NAME(logsumexp)(const fl_rows *rows)
 {
     FL_ALIGNED real buffer[BLOCK], dense[BLOCK];
@@ -504,25 +532,14 @@ static void NAME(logsumexp)(const fl_rows *rows)
         NAME(sweep_batch)(rows, i, count, &work, NULL, 0, &swept);
         if (NAME(only_sweeps)(rows))
             return;
-        FL_ALIGNED real results[BATCH];
+        FL_ALIGNED real buffer_[BATCH];
+        real *results = NAME(place)(&out, i, buffer_);
         NAME(pairs) logs;
         NAME(finish_logs)(&swept, NAME(whole)(count), &work.scaling, &logs);
-        for (int h = 0; h < count; h += WIDTH) {
-            f64v sum[HALVES];
-            for (int k = 0; k < HALVES; ++k) {
-                const int b = h + k * FL_WIDTH_F64;
-                const pair_f64 log = NAME(load_pair)(&logs, b);
-                /* A huge row was finished relative to its largest logit. */
-                const f64v max = v_add(v_load(swept.max + b), v_load(swept.offset + b));
-                v_store(swept.max + b, max);
-                const row_state state = NAME(states)(&swept, b, &work.scaling);
-                const f64v rest = v_load(swept.rest + b);
-                const f64v special = v_select(v_ne(rest, rest), v_set1((double)NAN), max);
-                const f64m is_finite = v_gt(v_set1((double)INFINITY), v_abs(special));
-                sum[k] = v_select(is_finite, NAME(wide_add)(state.max, log).hi, special);
-            }
-            v_store(results + h, NAME(rounded)(sum));
-        }
-        NAME(store_classes)(results, &out, i, count);
+        if (swept.in_tile)
+            NAME(finish_logsumexp)(&swept, count, &work.scaling, &logs, 1, results);
+        else
+            NAME(finish_logsumexp)(&swept, count, &work.scaling, &logs, 0, results);
+        NAME(put)(results, &out, i, count);
     }
 }
