@@ -122,6 +122,24 @@ def test_label_just_out_of_range():
                 refuse_label(place, classes, np.zeros((rows, classes), "f4"), targets)
 
 
+@pytest.mark.parametrize("ignored", [-100, 2])
+def test_first_wrong_label_of_any_number_of_them(ignored, isa):
+    for rows in (1, 3, 4, 5, 7, 8, 9, 16, 17, 33):
+        x, right = np.zeros((rows, 5), "f4"), np.arange(rows) % 5
+        right[::3] = ignored
+        counted = np.count_nonzero(right != ignored)
+        total = cross_entropy(x, right, ignore_index=ignored, reduction="sum")
+        assert total == pytest.approx(counted * np.log(5), rel=1e-6)
+        if counted:
+            mean = cross_entropy(x, right, ignore_index=ignored)
+            assert mean == pytest.approx(np.log(5), rel=1e-6)
+        for place in range(rows):
+            targets = right.copy()
+            targets[place:] = 6
+            targets[place] = (5, -1, 2**62, -(2**63))[place % 4]
+            refuse_label(place, targets[place], x, targets, ignore_index=ignored)
+
+
 def test_label_beside_those_that_are_ignored():
     refuse_label(2, 9, X, [0, 7, 9], ignore_index=7)
     refuse_label(2, -100, X, [0, 1, -100], ignore_index=1)

@@ -183,6 +183,7 @@ PROBE = {
     "mul": lambda a, b, c: a * b,
     "div": lambda a, b, c: a / b,
     "fma": exact_fma,
+    "fnma": lambda a, b, c: exact_fma(-a, b, c),
     "max": lambda a, b, c: np.where(a > b, a, b),
     "min": lambda a, b, c: np.where(a < b, a, b),
     "abs": lambda a, b, c: np.abs(a),

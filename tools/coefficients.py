@@ -135,21 +135,23 @@ def derive():
     short, long = mp.mpf("0.0445"), mp.mpf("0.3475")
     # 1 + f in [sqrt(1/2), sqrt(2)] gives s = f/(2 + f) in +-0.1716.
     z_max = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
-    log_fit = partial(polynomial, log_tail, mp.mpf(0), z_max, dtype=double, weight=lambda z: z / 2)
+    # And in 2^+-0.587, which is 2^0.5 and what log_fraction knows of k, +-0.2008.
+    wide_z_max = mp.tanh(mp.mpf("0.587") / 2 * mp.log(2)) ** 2
+    log_fit = partial(polynomial, log_tail, mp.mpf(0), dtype=double, weight=lambda z: z / 2)
     exp_32 = polynomial(exp_tail, -short, short, 2, single, over_exp)
     half = mp.mpf("0.501")
     found = {
         "exp_coefficients_f64": polynomial(exp_tail, -long, long, 10, double, over_exp),
-        "log_coefficients_f64": log_fit(degree=6),
+        "log_coefficients_f64": log_fit(z_max, degree=6),
         **{f"EXP_C{k}": Derived([c], exp_32.error) for k, c in enumerate(exp_32.values, 2)},
         "log1p_coefficients_f32": polynomial(
             log1p_tail, mp.mpf(0), mp.mpf(1), 8, single, lambda e: e**2 / mp.log1p(e), stepwise=True
         ),
         # What a float32 row needs of its float64 finish.
         "exp2_coefficients_f64": polynomial(
-            lambda r: 2**r, -half, half, 7, double, lambda r: 2**-r
+            lambda r: 2**-r, -half, half, 7, double, lambda r: 2**r
         ),
-        "short_log_coefficients_f64": log_fit(degree=3),
+        "short_log_coefficients_f64": log_fit(wide_z_max, degree=4),
     }
     found |= derive_exp_table()
     return found | dict(derive_ln2(single, 16)) | dict(derive_ln2(double, 32))

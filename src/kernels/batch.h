@@ -33,8 +33,10 @@ FL_INLINE int NAME(in_scratch)(const fl_rows *rows)
 /* The rows [b, b + FL_WIDTH_F64) of a batch, one for each lane. */
 FL_INLINE row_state NAME(states)(const NAME(swept) *swept, int b, const NAME(scaling) *scaling)
 {
-    return NAME(row_state_of)(v_load(swept->max + b), v_load(swept->equal + b),
-                              (pair_f64){v_load(swept->rest + b), v_load(swept->rest_lo + b)},
+    pair_f64 rest = single(v_load(swept->rest + b));
+    if (FL_BITS == 64)
+        rest.lo = v_load(swept->rest_lo + b);
+    return NAME(row_state_of)(v_load(swept->max + b), v_load(swept->equal + b), rest,
                               v_load(swept->n + b), scaling);
 }
 
@@ -66,11 +68,24 @@ FL_INLINE pair_f64 NAME(load_pair)(const NAME(pairs) *from, int b)
 /* So many rows as whole registers. */
 FL_INLINE int NAME(whole)(int count) { return (count + WIDTH - 1) / WIDTH * WIDTH; }
 
-/* Each finish_ratio of `count` rows to finish_log. */
-FL_INLINE void NAME(ratios_to_logs)(NAME(pairs) *pairs, int count)
+/* The finish_argument of each row of a batch. */
+typedef struct {
+    FL_ALIGNED double hi[BATCH], lo[BATCH];
+} NAME(arguments);
+
+FL_INLINE void NAME(store_argument)(NAME(arguments) *to, int b, pair_f64 a)
 {
-    for (int b = 0; b < count; b += FL_WIDTH_F64)
-        NAME(store_pair)(pairs, b, NAME(wide_log1p)(NAME(load_pair)(pairs, b)));
+    v_store(to->hi + b, a.hi);
+    v_store(to->lo + b, a.lo);
+}
+
+/* finish_log of `count` rows. */
+FL_INLINE void NAME(logs_of)(const NAME(arguments) *from, int count, NAME(pairs) *to)
+{
+    for (int b = 0; b < count; b += FL_WIDTH_F64) {
+        const pair_f64 a = {v_load(from->hi + b), v_load(from->lo + b)};
+        NAME(store_pair)(to, b, NAME(wide_log)(a));
+    }
 }
 
 /* finish_log of `count` rows of a batch: a long chain of short steps, for which the CPU has the
@@ -78,11 +93,12 @@ FL_INLINE void NAME(ratios_to_logs)(NAME(pairs) *pairs, int count)
 FL_INLINE void NAME(finish_logs)(const NAME(swept) *swept, int count, const NAME(scaling) *scaling,
                                  NAME(pairs) *to)
 {
+    NAME(arguments) arguments;
     for (int b = 0; b < count; b += FL_WIDTH_F64) {
         const row_state state = NAME(states)(swept, b, scaling);
-        NAME(store_pair)(to, b, NAME(finish_ratio)(&state));
+        NAME(store_argument)(&arguments, b, NAME(finish_argument)(&state));
     }
-    NAME(ratios_to_logs)(to, count);
+    NAME(logs_of)(&arguments, count, to);
 }
 
 /* The classes of a row that this thread is to write, and whether it is to write anything. */

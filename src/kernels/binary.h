@@ -80,9 +80,9 @@ FL_INLINE vec NAME(binary_terms)(NAME(binary_call) *call, const NAME(binary) *b,
     const vec linear = v_keep(v_ne(beside, zero), v_mul(beside, v_abs(b->x)));
     const vec loss = NAME(plus_pair)(linear, plain ? l : weighted);
     if (gradient) {
-        const NAME(quotient) r = NAME(over_1_plus)(e, e);
+        const NAME(pair) r = NAME(over_1_plus)(e, e);
         const vec beside_lo = v_keep(positive, no.lo);
-        const vec g = v_add(v_fma(r.minus_hi, w, beside), v_sub(beside_lo, v_mul(r.lo, w)));
+        const vec g = v_add(v_fnma(r.hi, w, beside), v_sub(beside_lo, v_mul(r.lo, w)));
         *gradient = v_mul(v_select(positive, g, v_sub(zero, g)), call->scale);
         if (!plain)
             *gradient = v_mul(*gradient, b->sample_weight);

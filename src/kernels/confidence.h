@@ -134,9 +134,10 @@ static void NAME(finish_entropy)(const fl_rows *rows, ptrdiff_t begin, int count
     NAME(sum_terms_of_batch)(rows, begin, count, work, swept, e, NAME(entropy_terms), 1, sums);
     for (int b = 0; b < count; b += FL_WIDTH_F64) {
         const row_state state = NAME(states)(swept, b, &work->scaling);
-        const f64v inverse =
-            v_mul(NAME(finish_normaliser)(&state).inverse.hi, v_set1(1 / EXP_FACTOR));
-        v_store(results + b, v_fma(v_load(sums[0] + b), inverse, NAME(finish_log)(&state).hi));
+        pair_f64 argument;
+        const normaliser_parts parts = NAME(finish_normaliser_and_argument)(&state, &argument);
+        const f64v inverse = v_mul(parts.inverse.hi, v_set1(1 / EXP_FACTOR));
+        v_store(results + b, v_fma(v_load(sums[0] + b), inverse, NAME(wide_log)(argument).hi));
     }
 }
 

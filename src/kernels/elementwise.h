@@ -54,21 +54,15 @@ FL_INLINE vec NAME(plus_pair)(vec a, NAME(pair) b)
     return FL_BITS == 64 ? v_add(sum, b.lo) : sum;
 }
 
-/* A quotient in two parts, of which the larger is there with its sign turned. */
-typedef struct {
-    vec minus_hi, lo;
-} NAME(quotient);
-
 /* a / (1 + e), 0 <= e <= 1, to about twice the precision. */
-FL_INLINE NAME(quotient) NAME(over_1_plus)(NAME(pair) a, NAME(pair) e)
+FL_INLINE NAME(pair) NAME(over_1_plus)(NAME(pair) a, NAME(pair) e)
 {
-    const vec one = v_set1((real)1), zero = v_set1((real)0);
+    const vec one = v_set1((real)1);
     const NAME(pair) d = NAME(fast_two_sum)(one, e.hi);
-    const vec inverse = v_div(one, d.hi);
-    const vec minus_hi = v_mul(v_sub(zero, a.hi), inverse);
-    vec remainder = v_fma(minus_hi, d.hi, a.hi);
-    remainder = v_add(remainder, v_fma(minus_hi, v_add(d.lo, e.lo), a.lo));
-    return (NAME(quotient)){minus_hi, v_mul(remainder, inverse)};
+    const vec inverse = v_div(one, d.hi), hi = v_mul(a.hi, inverse);
+    vec remainder = v_fnma(hi, d.hi, a.hi);
+    remainder = v_add(remainder, v_fnma(hi, v_add(d.lo, e.lo), a.lo));
+    return (NAME(pair)){hi, v_mul(remainder, inverse)};
 }
 
 /* 1 / (1 + e) for x >= 0, e / (1 + e) below. */
@@ -77,8 +71,8 @@ FL_INLINE vec NAME(sigmoid_of)(vec x, NAME(pair) e)
     const vec one = v_set1((real)1), zero = v_set1((real)0);
     const mask negative = v_gt(zero, x);
     const NAME(pair) a = {v_select(negative, e.hi, one), v_keep(negative, e.lo)};
-    const NAME(quotient) q = NAME(over_1_plus)(a, e);
-    return v_sub(q.lo, q.minus_hi);
+    const NAME(pair) q = NAME(over_1_plus)(a, e);
+    return v_add(q.hi, q.lo);
 }
 
 /* max(x, 0) + log1p(e) */

@@ -29,6 +29,20 @@ FL_INLINE pair_f64 wide_add_f64(pair_f64 a, pair_f64 b)
     return fast_two_sum_f64(s.hi, v_add(s.lo, v_add(a.lo, b.lo)));
 }
 
+FL_INLINE pair_f64 wide_sub_f64(pair_f64 a, pair_f64 b)
+{
+    const f64v zero = v_set1(0.0);
+    return wide_add_f64(a, (pair_f64){v_sub(zero, b.hi), v_sub(zero, b.lo)});
+}
+
+/* a b, of a number b. */
+FL_INLINE pair_f64 wide_times_f64(pair_f64 a, f64v b)
+{
+    const f64v product = v_mul(a.hi, b);
+    const f64v product_lo = v_fma(a.hi, b, v_sub(v_set1(0.0), product));
+    return (pair_f64){product, v_add(product_lo, v_mul(a.lo, b))};
+}
+
 /* a b + c, of a number a. */
 FL_INLINE pair_f64 wide_fma_f64(f64v a, pair_f64 b, pair_f64 c)
 {
@@ -40,17 +54,29 @@ FL_INLINE pair_f64 wide_fma_f64(f64v a, pair_f64 b, pair_f64 c)
 /* a / b, of which the pair is right to about twice the precision. */
 FL_INLINE pair_f64 wide_div_f64(pair_f64 a, pair_f64 b)
 {
-    const f64v minus_q = v_div(v_sub(v_set1(0.0), a.hi), b.hi);
-    f64v remainder = v_fma(minus_q, b.hi, a.hi);
-    remainder = v_add(remainder, v_fma(minus_q, b.lo, a.lo));
-    return fast_two_sum_f64(v_sub(v_set1(0.0), minus_q), v_div(remainder, b.hi));
+    const f64v q = v_div(a.hi, b.hi);
+    const f64v remainder = v_add(v_fnma(q, b.hi, a.hi), v_fnma(q, b.lo, a.lo));
+    return fast_two_sum_f64(q, v_div(remainder, b.hi));
 }
 
 /* exp(x) 2^(FRAME_SHIFT - n) */
 FL_INLINE pair_f64 wide_exp_f64(pair_f64 x, f64v n) { return exp_pair_f64(x, n); }
 
-/* log(1 + q) for 0 <= q < 2^31 */
-FL_INLINE pair_f64 wide_log1p_f64(pair_f64 q) { return log1p_f64(q); }
+/* The same of a frame's own largest logit x, of which n is x log2 e to 0.501. */
+FL_INLINE pair_f64 wide_exp_own_f64(pair_f64 x, f64v n) { return exp_pair_f64(x, n); }
+
+/* What wide_log_f64 makes log(1 + rest / e) of, of a quotient in [0, 2^31): that. */
+FL_INLINE pair_f64 log_argument_f64(pair_f64 rest, pair_f64 e) { return wide_div_f64(rest, e); }
+
+FL_INLINE pair_f64 wide_log_f64(pair_f64 q) { return log1p_f64(q); }
+
+/* The same, and 1 / sum of sum = e + rest. */
+FL_INLINE pair_f64 log_argument_and_inverse_f64(pair_f64 rest, pair_f64 e, pair_f64 sum,
+                                                pair_f64 *inverse)
+{
+    *inverse = wide_div_f64(single(v_set1(1.0)), sum);
+    return log_argument_f64(rest, e);
+}
 
 /* a / b, where 1 / b is there already. */
 FL_INLINE pair_f64 wide_quotient_f64(pair_f64 a, pair_f64 b, pair_f64 inverse)
@@ -61,6 +87,10 @@ FL_INLINE pair_f64 wide_quotient_f64(pair_f64 a, pair_f64 b, pair_f64 inverse)
 #else
 FL_INLINE pair_f64 wide_add_f32(pair_f64 a, pair_f64 b) { return single(v_add(a.hi, b.hi)); }
 
+FL_INLINE pair_f64 wide_sub_f32(pair_f64 a, pair_f64 b) { return single(v_sub(a.hi, b.hi)); }
+
+FL_INLINE pair_f64 wide_times_f32(pair_f64 a, f64v b) { return single(v_mul(a.hi, b)); }
+
 FL_INLINE pair_f64 wide_fma_f32(f64v a, pair_f64 b, pair_f64 c)
 {
     return single(v_fma(a, b.hi, c.hi));
@@ -70,27 +100,67 @@ FL_INLINE pair_f64 wide_div_f32(pair_f64 a, pair_f64 b) { return single(v_div(a.
 
 FL_INLINE pair_f64 wide_exp_f32(pair_f64 x, f64v n)
 {
-    const f64v log2e = v_set1(0x1.71547652b82fep+0);
-    /* 2^-1000 for all that is further down: no float32 shows the difference. */
-    const f64v t = v_max(v_sub(n, v_set1(1000.0)), v_mul(x.hi, log2e));
-    const f64v k = v_sub(v_add(t, v_set1(0x1.8p52)), v_set1(0x1.8p52));
-    const f64v r = v_sub(t, k), square = v_mul(r, r);
-    const f64v p = POLYNOMIAL_F64(r, square, exp2_coefficients_f64);
-    const f64v biased = v_add(v_set1(1023.0 + FRAME_SHIFT), v_sub(k, n));
-    return single(v_mul(p, v_pow2(v_add(biased, v_set1(0x1.8p52)))));
+    /* exp(x) 2^-n = 2^-t; 2^-1000 for all that is further down: no float32 shows the difference. */
+    const f64v t = v_min(v_set1(1000.0), v_fnma(x.hi, v_set1(0x1.71547652b82fep+0), n));
+    const f64v magic = v_set1(0x1.8p52 + 1023.0 + FRAME_SHIFT), biased = v_sub(magic, t);
+    const f64v r = v_add(t, v_sub(biased, magic));
+    const f64v p = POLYNOMIAL_F64(r, v_mul(r, r), exp2_coefficients_f64);
+    return single(v_mul(p, v_pow2(biased)));
 }
 
-FL_INLINE pair_f64 wide_log1p_f32(pair_f64 q)
+FL_INLINE pair_f64 wide_exp_own_f32(pair_f64 x, f64v n)
 {
-    const f64v one = v_set1(1.0), u = v_add(one, q.hi);
-    const f64v k = v_ilogb(v_mul(u, v_set1(1.4142135623730951)));
+    const f64v r = v_fnma(x.hi, v_set1(0x1.71547652b82fep+0), n);
+    const f64v p = POLYNOMIAL_F64(r, v_mul(r, r), exp2_coefficients_f64);
+    return single(v_mul(p, v_set1(FRAME_SCALE)));
+}
+
+/*
+ * log(1 + rest / e) = k ln2 + 2 atanh(top / bottom) with one division, where rest / e would take
+ * another: 1 + rest / e is 2^k (1 + f), and top / bottom is f / (2 + f).
+ *
+ * e is wide_exp_own, 2^FRAME_SHIFT times 2^+-0.501. There a line is as near to 1 / e as 2^+-0.086,
+ * which will do for k: 1 + f is in 2^+-0.587.
+ */
+typedef struct {
+    f64v top, bottom, k;
+} log_fraction;
+
+FL_INLINE log_fraction log_fraction_of(f64v rest, f64v e, f64v sum)
+{
+    /* sqrt(2) / e, as far above it between the ends as below it there */
+    const f64v near =
+        v_fma(e, v_set1(-1.3331 / (FRAME_SCALE * FRAME_SCALE)), v_set1(2.8284 / FRAME_SCALE));
+    const f64v k = v_ilogb(v_mul(sum, near));
     const f64v scale = v_pow2(v_sub(v_set1(0x1.8p52 + 1023.0), k));
-    /* What 1 + q rounds away matters only where k is 0. */
-    const f64v f = v_select(v_ne(k, v_set1(0.0)), v_fma(u, scale, v_set1(-1.0)), q.hi);
-    const f64v s = v_div(f, v_add(f, v_set1(2.0))), z = v_mul(s, s);
+    /* sum scale - e, but where k is 0 nothing of rest is rounded away. */
+    const f64v top = v_fma(rest, scale, v_mul(e, v_sub(scale, v_set1(1.0))));
+    return (log_fraction){top, v_fma(sum, scale, e), k};
+}
+
+/* What wide_log_f32 makes log(1 + rest / e) of, of a quotient in [0, 2^31): top / bottom and k. */
+FL_INLINE pair_f64 log_argument_f32(pair_f64 rest, pair_f64 e)
+{
+    const log_fraction f = log_fraction_of(rest.hi, e.hi, v_add(e.hi, rest.hi));
+    return (pair_f64){v_div(f.top, f.bottom), f.k};
+}
+
+FL_INLINE pair_f64 wide_log_f32(pair_f64 argument)
+{
+    const f64v s = argument.hi, z = v_mul(s, s);
     const f64v p = POLYNOMIAL_F64(z, v_mul(z, z), short_log_coefficients_f64);
     const f64v log = v_fma(v_mul(s, z), p, v_add(s, s));
-    return single(v_fma(k, v_set1(0x1.62e42fefa39efp-1), log));
+    return single(v_fma(argument.lo, v_set1(0x1.62e42fefa39efp-1), log));
+}
+
+/* The same, and 1 / sum of sum = e + rest, still with one division. */
+FL_INLINE pair_f64 log_argument_and_inverse_f32(pair_f64 rest, pair_f64 e, pair_f64 sum,
+                                                pair_f64 *inverse)
+{
+    const log_fraction f = log_fraction_of(rest.hi, e.hi, sum.hi);
+    const f64v of_both = v_div(v_set1(1.0), v_mul(sum.hi, f.bottom));
+    *inverse = single(v_mul(f.bottom, of_both));
+    return (pair_f64){v_mul(v_mul(f.top, sum.hi), of_both), f.k};
 }
 
 FL_INLINE pair_f64 wide_quotient_f32(pair_f64 a, pair_f64 b, pair_f64 inverse)
@@ -126,13 +196,10 @@ FL_INLINE pair_f64 NAME(whole_rest)(const row_state *s, pair_f64 e)
     return NAME(wide_fma)(v_sub(s->equal, v_set1(1.0)), e, s->rest);
 }
 
-FL_INLINE pair_f64 NAME(exp_of_max)(const row_state *s) { return NAME(wide_exp)(s->max, s->n); }
+FL_INLINE pair_f64 NAME(exp_of_max)(const row_state *s) { return NAME(wide_exp_own)(s->max, s->n); }
 
-/* With e of exp_of_max. */
-FL_INLINE normaliser_parts NAME(normaliser_of)(const row_state *s, pair_f64 e)
+FL_INLINE normaliser_parts NAME(parts_of)(pair_f64 e, pair_f64 rest, pair_f64 sum, pair_f64 inverse)
 {
-    const pair_f64 rest = NAME(whole_rest)(s, e), sum = NAME(wide_add)(e, rest);
-    const pair_f64 inverse = NAME(wide_div)(single(v_set1(1.0)), sum);
     return (normaliser_parts){
         .sum = sum,
         .inverse = inverse,
@@ -141,20 +208,38 @@ FL_INLINE normaliser_parts NAME(normaliser_of)(const row_state *s, pair_f64 e)
     };
 }
 
+/* With e of exp_of_max. */
+FL_INLINE normaliser_parts NAME(normaliser_of)(const row_state *s, pair_f64 e)
+{
+    const pair_f64 rest = NAME(whole_rest)(s, e), sum = NAME(wide_add)(e, rest);
+    return NAME(parts_of)(e, rest, sum, NAME(wide_div)(single(v_set1(1.0)), sum));
+}
+
 FL_INLINE normaliser_parts NAME(finish_normaliser)(const row_state *s)
 {
     return NAME(normaliser_of)(s, NAME(exp_of_max)(s));
 }
 
-/* The sum of the exponentials / exp(max), less 1. */
-FL_INLINE pair_f64 NAME(finish_ratio)(const row_state *s)
+/* What wide_log makes finish_log of. */
+FL_INLINE pair_f64 NAME(finish_argument)(const row_state *s)
 {
     const pair_f64 e = NAME(exp_of_max)(s);
-    return NAME(wide_div)(NAME(whole_rest)(s, e), e);
+    return NAME(log_argument)(NAME(whole_rest)(s, e), e);
+}
+
+/* Both. */
+FL_INLINE normaliser_parts NAME(finish_normaliser_and_argument)(const row_state *s,
+                                                                pair_f64 *argument)
+{
+    const pair_f64 e = NAME(exp_of_max)(s), rest = NAME(whole_rest)(s, e);
+    const pair_f64 sum = NAME(wide_add)(e, rest);
+    pair_f64 inverse;
+    *argument = NAME(log_argument_and_inverse)(rest, e, sum, &inverse);
+    return NAME(parts_of)(e, rest, sum, inverse);
 }
 
 /* log(the sum of the exponentials / exp(max)): logsumexp - max. */
 FL_INLINE pair_f64 NAME(finish_log)(const row_state *s)
 {
-    return NAME(wide_log1p)(NAME(finish_ratio)(s));
+    return NAME(wide_log)(NAME(finish_argument)(s));
 }

@@ -3,8 +3,7 @@
  * which compilers make registers of the instruction set.
  */
 
-/* The first of n labels that is neither in [0, n_classes) nor ignore_index; -1: none. Sets how many
-   are not ignore_index. */
+/* As fl_find_bad_label says. */
 static ptrdiff_t find_bad_label(const int64_t *labels, ptrdiff_t n, ptrdiff_t n_classes,
                                 int64_t ignore_index, ptrdiff_t *n_counted)
 {

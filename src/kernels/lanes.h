@@ -541,7 +541,8 @@ typedef struct {
     NAME(tile) tile, soft; /* those of `work`, of this batch */
     FL_ALIGNED real tile_max[BATCH]; /* of the rows in a tile, the largest logits */
     double max[BATCH]; /* the fields of `state`, but max less the offset of a huge row */
-    double equal[BATCH], rest[BATCH], rest_lo[BATCH], n[BATCH], dot[BATCH], mass[BATCH];
+    double equal[BATCH], rest[BATCH], rest_lo[BATCH], n[BATCH]; /* rest_lo of float64 alone */
+    double dot[BATCH], mass[BATCH];                             /* of a loss that is not plain */
     double offset[BATCH];
     double logit[BATCH]; /* of the label, if a row has one */
     const real *labels;  /* of rows in a tile, as numbers; -1: ignored */
@@ -575,8 +576,6 @@ FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scal
             v_store(swept->rest + at, v_mul(rest.hi[i], unscale));
 #if FL_BITS == 64
             v_store(swept->rest_lo + h, rest.lo[i]);
-#else
-            v_store(swept->rest_lo + at, v_set1(0.0));
 #endif
             v_store(swept->max + at, NAME(widened)(t.max, i));
             v_store(swept->offset + at, v_set1(0.0));

@@ -11,7 +11,7 @@
  *     where the result is an array, each element of it: one multiplication of a stored
  *     exponential, or one subtraction;
  *
- * and for each row what the kernels finish it with, finish_normaliser, finish_log, or both, in
+ * and for each row what the kernels finish it with, the normaliser, the logarithm, or both, in
  * float64, of which pairs, a row in each lane. Of elementwise operations an element costs an
  * exponential and, as they need them, a division, a logarithm, and a product with its target.
  * Memory is prefetched as the kernels do it. The formulas are theirs: were one slower, so were
@@ -151,12 +151,17 @@ FL_INLINE f64v NAME(limit_finish)(vec max, vec sum, int steps)
             .rest = single(NAME(widened)(sum, i)),
             .n = v_set1(0.0),
         };
+        pair_f64 argument;
         if (steps & NORMALISED) {
-            const normaliser_parts parts = NAME(finish_normaliser)(&state);
+            const normaliser_parts parts =
+                steps & LOGARITHMS ? NAME(finish_normaliser_and_argument)(&state, &argument)
+                                   : NAME(finish_normaliser)(&state);
             all = v_add(all, v_add(parts.inverse.hi, parts.largest.hi));
+        } else {
+            argument = NAME(finish_argument)(&state);
         }
         if (steps & LOGARITHMS)
-            all = v_add(all, NAME(finish_log)(&state).hi);
+            all = v_add(all, NAME(wide_log)(argument).hi);
     }
     return all;
 }

@@ -56,16 +56,18 @@ FL_INLINE void NAME(finish_batch)(const NAME(swept) *swept, int count, const NAM
         NAME(finish_logs)(swept, count, scaling, &to->log);
         return;
     }
+    NAME(arguments) arguments;
     for (int b = 0; b < count; b += FL_WIDTH_F64) {
         const row_state state = NAME(states)(swept, b, scaling);
-        NAME(store_pair)(&to->log, b, NAME(finish_ratio)(&state));
-        const normaliser_parts parts = NAME(finish_normaliser)(&state);
+        pair_f64 argument;
+        const normaliser_parts parts = NAME(finish_normaliser_and_argument)(&state, &argument);
+        NAME(store_argument)(&arguments, b, argument);
         NAME(store_pair)(&to->sum, b, parts.sum);
         NAME(store_pair)(&to->inverse, b, parts.inverse);
         v_store(to->largest + b, parts.largest.hi);
         v_store(to->others + b, parts.others.hi);
     }
-    NAME(ratios_to_logs)(&to->log, count);
+    NAME(logs_of)(&arguments, count, &to->log);
     for (int b = 0; b < count; b += FL_WIDTH_F64) {
         const f64v x = v_sub(v_load(swept->logit + b), v_load(swept->offset + b));
         NAME(store_pair)(&to->e_of_label, b, NAME(wide_exp)(single(x), v_load(swept->n + b)));
@@ -103,7 +105,8 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         const pair_f64 log = NAME(load_pair)(&finished->log, b);
         const f64v lse = v_add(max, log.hi), gap = v_sub(max, logit);
         const f64v near = NAME(wide_add)(two_sum_f64(max, v_sub(zero, logit)), log).hi;
-        const f64v nll = v_select(v_eq(gap, infinite), infinite, near);
+        /* Where the gap is infinite near is, of float32; of float64 it is NaN. */
+        const f64v nll = FL_BITS == 64 ? v_select(v_eq(gap, infinite), infinite, near) : near;
         f64v l = nll;
         if (!plain) {
             l = v_add(v_load(swept->dot + b), v_mul(mass, log.hi));
@@ -128,9 +131,7 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
            the Hessian is of p itself. */
         const f64v of_p = v_mul(g, all), sign = v_select(v_gt(zero, of_p), v_set1(-1.0), one);
         const f64v size = with_hess ? one : v_abs(of_p);
-        const f64v product = v_mul(by.hi, size);
-        const f64v product_lo = v_fma(by.hi, size, v_sub(zero, product));
-        inverse[i] = (pair_f64){product, v_add(product_lo, v_mul(by.lo, size))};
+        inverse[i] = NAME(wide_times)(by, size);
         largest[i] = v_mul(p_max, size);
         factor[i] = with_hess ? of_p : sign;
         minus_scale[i] = v_sub(zero, g);
@@ -140,15 +141,15 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
         }
 
         const pair_f64 e = NAME(load_pair)(&finished->e_of_label, b);
-        const pair_f64 others =
-            NAME(wide_add)(sum, (pair_f64){v_sub(zero, e.hi), v_sub(zero, e.lo)});
-        const f64v p = NAME(wide_quotient)(e, sum, by).hi;
+        const pair_f64 others = NAME(wide_sub)(sum, e);
         const f64v not_p =
             v_select(v_eq(logit, max), not_max, NAME(wide_quotient)(others, sum, by).hi);
-        f64v of_label = v_sub(zero, not_p);
-        if (!plain)
-            of_label = v_sub(v_sub(v_mul(v_sub(all, keep), p), v_mul(keep, not_p)), a);
-        at_label[i] = v_mul(g, of_label);
+        at_label[i] = v_fnma(g, not_p, zero);
+        if (!plain) {
+            const f64v p = NAME(wide_quotient)(e, sum, by).hi;
+            const f64v of_others = v_sub(v_mul(v_sub(all, keep), p), v_mul(keep, not_p));
+            at_label[i] = v_mul(g, v_sub(of_others, a));
+        }
     }
     if (!gradients)
         return;

@@ -20,6 +20,7 @@ PROBE(sub, v_sub(a, b))
 PROBE(mul, v_mul(a, b))
 PROBE(div, v_div(a, b))
 PROBE(fma, v_fma(a, b, c))
+PROBE(fnma, v_fnma(a, b, c))
 PROBE(max, v_max(a, b))
 PROBE(min, v_min(a, b))
 PROBE(abs, v_abs(a))
@@ -297,6 +298,16 @@ static void NAME(probe_log1p_of)(const real *pa, const real *pb, const real *pc,
     }
 /* exp(a) in the frame of exponent b, of each lane its own. */
 PROBE_WIDE(wide_exp, NAME(wide_exp)(a, b))
-/* log(1 + a), for a in [0, 2^31). */
-PROBE_WIDE(wide_log1p, NAME(wide_log1p)(a))
+/* The same of the largest logit of a row in a frame of its own. */
+PROBE_WIDE(wide_exp_own, NAME(wide_exp_own)(a, b))
+/* log(1 + a e / e), for a in [0, 2^31). Of float64 e is 1 in the frame, as a e must be exact; else
+   the exponential of b or, where that is not in 2^+-0.501, of an end of it. */
+FL_INLINE pair_f64 NAME(log1p_by)(f64v a, f64v b)
+{
+    const f64v end = v_set1(FL_BITS == 32 ? 0.501 * 0x1.62e42fefa39efp-1 : 0.0), zero = v_set1(0.0);
+    const f64v x = v_max(v_sub(zero, end), v_min(end, b));
+    const pair_f64 e = NAME(wide_exp)(single(x), zero);
+    return NAME(wide_log)(NAME(log_argument)(single(v_mul(a, e.hi)), e));
+}
+PROBE_WIDE(wide_log1p, NAME(log1p_by)(a.hi, b))
 #undef PROBE_WIDE

@@ -75,17 +75,15 @@ static const float log1p_coefficients_f32[] = {
     -0x1.ffffccp-2f, 0x1.554d22p-2f,  -0x1.ff160ap-3f, 0x1.9305f6p-3f,  -0x1.39818cp-3f,
     0x1.b23326p-4f,  -0x1.d1f56ap-5f, 0x1.443a38p-6f,  -0x1.a6f30ap-9f,
 };
-/* 2^r on |r| <= 0.501, in float64: relative error 2^-34.5 */
+/* 2^-r on |r| <= 0.501, in float64: relative error 2^-34.5 */
 static const double exp2_coefficients_f64[] = {
-    0x1.ffffffffaafc2p-1, 0x1.62e42ff1334f6p-1,  0x1.ebfbe0a62419fp-3,  0x1.c6b08a77770e0p-5,
-    0x1.3b29daf4487aap-7, 0x1.5d8aa534a6241p-10, 0x1.446b3c43adc7ep-13, 0x1.fddf0ddb6f137p-17,
+    0x1.ffffffffaafc2p-1, -0x1.62e42ff1334f6p-1,  0x1.ebfbe0a62419fp-3,  -0x1.c6b08a77770e0p-5,
+    0x1.3b29daf4487aap-7, -0x1.5d8aa534a6241p-10, 0x1.446b3c43adc7ep-13, -0x1.fddf0ddb6f137p-17,
 };
-/* log(1+f) = 2 s + s^3 P(s^2) as that of float64, but to 2^-37.5 */
+/* log(1+f) = 2 s + s^3 P(s^2) as that of float64, but on 2^-0.587 <= 1+f <= 2^0.587, to 2^-42.1 */
 static const double short_log_coefficients_f64[] = {
-    0x1.555554fb4b97ap-1,
-    0x1.999a7dd604ebfp-2,
-    0x1.243821ae141ecp-2,
-    0x1.e30ee35225bc4p-3,
+    0x1.555555594dc8ap-1, 0x1.99998edd1e3b7p-2, 0x1.249703dcff69bp-2,
+    0x1.c54bd11c0b28ep-3, 0x1.9c722b5823895p-3,
 };
 #endif
 

@@ -590,12 +590,11 @@ static void NAME(dot_block)(const real *x, ptrdiff_t j, ptrdiff_t n, const NAME(
 FL_INLINE row_state NAME(row_state_of)(f64v max, f64v equal, pair_f64 rest, f64v n,
                                        const NAME(scaling) *s)
 {
-    const f64v inverse = v_set1(s->inverse), zero = v_set1(0.0);
-    const f64v hi = v_mul(max, inverse), lo = v_fma(max, inverse, v_sub(zero, hi));
-    /* 0 also where 1 / temperature is infinite. */
-    const f64m other = v_ne(max, zero);
+    /* Where 1 / temperature is infinite max is 0, and so is the quotient. */
+    const f64v inverse = v_set1(fmin(s->inverse, DBL_MAX)), hi = v_mul(max, inverse);
+    const f64v lo = v_fma(max, inverse, v_sub(v_set1(0.0), hi));
     return (row_state){
-        .max = {v_keep(other, hi), v_keep(other, v_fma(max, v_set1(s->inverse_lo), lo))},
+        .max = {hi, v_fma(max, v_set1(s->inverse_lo), lo)},
         .equal = equal,
         .rest = rest,
         .n = n,

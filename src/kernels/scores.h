@@ -82,11 +82,11 @@ FL_INLINE f64v NAME(gaps)(const NAME(swept) *swept, int b)
 }
 
 /* (max - logit) / temperature + log(sum exp((x - max) / temperature)) */
-FL_INLINE f64v NAME(nlls)(const row_state *state, f64v gap, const NAME(scaling) *scaling)
+FL_INLINE f64v NAME(nlls)(pair_f64 log, f64v gap, const NAME(scaling) *scaling)
 {
     const f64v scaled = v_mul(gap, v_set1(scaling->inverse));
     /* 0 also where 1 / temperature is infinite. */
-    return v_add(v_keep(v_ne(gap, v_set1(0.0)), scaled), NAME(finish_log)(state).hi);
+    return v_add(v_keep(v_ne(gap, v_set1(0.0)), scaled), log.hi);
 }
 
 /* With the sum r of the squares of p of all but the largest, of which there are k: the others'
@@ -97,7 +97,8 @@ FL_INLINE void NAME(finish_score)(int b, const NAME(swept) *swept, const NAME(wo
 {
     const f64v zero = v_set1(0.0), one = v_set1(1.0), least = v_set1(-2000.0);
     const row_state state = NAME(states)(swept, b, &work->scaling);
-    const normaliser_parts parts = NAME(finish_normaliser)(&state);
+    pair_f64 argument;
+    const normaliser_parts parts = NAME(finish_normaliser_and_argument)(&state, &argument);
     const f64v gap = NAME(gaps)(swept, b), is_max = v_select(v_eq(gap, zero), one, zero);
     const f64v below = v_mul(gap, v_set1(work->scaling.inverse));
     const f64v p_max = parts.largest.hi, inverse = parts.inverse.hi;
@@ -113,7 +114,7 @@ FL_INLINE void NAME(finish_score)(int b, const NAME(swept) *swept, const NAME(wo
     f64v squares = v_mul(v_load(sums[0] + b), scale);
     squares = v_fma(v_mul(v_sub(state.equal, is_max), p_max), p_max, squares);
     squares = v_sub(squares, v_select(at_max, zero, v_mul(p, p)));
-    figures[FL_NLL] = NAME(nlls)(&state, gap, &work->scaling);
+    figures[FL_NLL] = NAME(nlls)(NAME(wide_log)(argument), gap, &work->scaling);
     figures[FL_CONFIDENCE] = p_max;
     figures[FL_BRIER] = v_fma(not_p, not_p, v_max(squares, zero));
 }
@@ -123,13 +124,15 @@ FL_INLINE void NAME(finish_calibrate)(int b, const NAME(swept) *swept, const NAM
                                       double (*sums)[BATCH], f64v *figures)
 {
     const row_state state = NAME(states)(swept, b, &work->scaling);
-    const f64v inverse = v_mul(NAME(finish_normaliser)(&state).inverse.hi, v_set1(1 / EXP_FACTOR));
+    pair_f64 argument;
+    const normaliser_parts parts = NAME(finish_normaliser_and_argument)(&state, &argument);
+    const f64v inverse = v_mul(parts.inverse.hi, v_set1(1 / EXP_FACTOR));
     const f64v mean = v_mul(v_load(sums[0] + b), inverse);
     const f64v square = v_mul(v_load(sums[1] + b), inverse), gap = NAME(gaps)(swept, b);
     const f64v zero = v_set1(0.0);
-    figures[FL_NLL] = NAME(nlls)(&state, gap, &work->scaling);
+    figures[FL_NLL] = NAME(nlls)(NAME(wide_log)(argument), gap, &work->scaling);
     figures[FL_SLOPE] = v_sub(gap, mean);
-    figures[FL_CURVATURE] = v_max(v_fma(v_sub(zero, mean), mean, square), zero);
+    figures[FL_CURVATURE] = v_max(v_fnma(mean, mean, square), zero);
 }
 
 FL_INLINE void NAME(figures)(const fl_rows *rows, NAME(terms) *terms, int n_terms,

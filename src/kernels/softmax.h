@@ -61,7 +61,9 @@ FL_INLINE void NAME(set_normalisers)(NAME(normalisers) *to, int h, const pair_f6
     const vec rounded = NAME(rounded)(hi);
     for (int i = 0; i < HALVES; ++i) {
         const f64v rest = v_sub(hi[i], NAME(widened)(rounded, i));
-        lo[i] = v_fma(inverse[i].lo, v_set1(FRAME_SCALE / EXP_FACTOR), rest);
+        lo[i] = rest;
+        if (FL_BITS == 64)
+            lo[i] = v_fma(inverse[i].lo, v_set1(FRAME_SCALE / EXP_FACTOR), rest);
     }
     v_store(to->inverse + h, rounded);
     v_store(to->inverse_lo + h, NAME(rounded)(lo));

@@ -2,8 +2,8 @@
  * The sum of many numbers in float64, such as the losses of all rows.
  */
 
-/* Compensated (Neumaier): the error does not grow with the number of additions. Several sums, whose
-   latencies overlap; the order depends on n alone. An infinity or NaN is the sum. */
+/* As fl_sum says. Compensated (Neumaier): the error does not grow with the number of additions.
+   Several sums, whose latencies overlap. An infinity or NaN is the sum. */
 static double NAME(sum)(const double *values, ptrdiff_t n)
 {
     enum { SUMS = 8, VECS = SUMS / FL_WIDTH_F64 };

@@ -3,6 +3,7 @@
  */
 #include "../fastlogits.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -73,15 +74,19 @@
 #define PROBE(op) {#op, probe_##op##_f32, probe_##op##_f64}
 /* The vocabulary, and from exp on what is only nearly exact. */
 static const fl_probe probes[] = {
-    PROBE(load),       PROBE(stream),   PROBE(set1),       PROBE(add),
-    PROBE(sub),        PROBE(mul),      PROBE(div),        PROBE(fma),
-    PROBE(max),        PROBE(min),      PROBE(abs),        PROBE(eq),
-    PROBE(ne),         PROBE(gt),       PROBE(select),     PROBE(keep),
-    PROBE(count),      PROBE(lanes),    PROBE(pow2),       PROBE(eighth),
-    PROBE(ilogb),      PROBE(hmax),     PROBE(half),       PROBE(load_part),
-    PROBE(store_part), PROBE(join),     PROBE(load_rows),  PROBE(store_rows),
-    PROBE(f16),        PROBE(bf16),     PROBE(exp),        PROBE(exp_minus_abs),
-    PROBE(log1p_of),   PROBE(wide_exp), PROBE(wide_log1p), {NULL, NULL, NULL},
+    PROBE(load),       PROBE(stream),      PROBE(set1),
+    PROBE(add),        PROBE(sub),         PROBE(mul),
+    PROBE(div),        PROBE(fma),         PROBE(fnma),
+    PROBE(max),        PROBE(min),         PROBE(abs),
+    PROBE(eq),         PROBE(ne),          PROBE(gt),
+    PROBE(select),     PROBE(keep),        PROBE(count),
+    PROBE(lanes),      PROBE(pow2),        PROBE(eighth),
+    PROBE(ilogb),      PROBE(hmax),        PROBE(half),
+    PROBE(load_part),  PROBE(store_part),  PROBE(join),
+    PROBE(load_rows),  PROBE(store_rows),  PROBE(f16),
+    PROBE(bf16),       PROBE(exp),         PROBE(exp_minus_abs),
+    PROBE(log1p_of),   PROBE(wide_exp),    PROBE(wide_exp_own),
+    PROBE(wide_log1p), {NULL, NULL, NULL},
 };
 
 const fl_table FL_PASTE(fl_table_, FL_TABLE) = {

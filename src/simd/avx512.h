@@ -59,6 +59,8 @@ FL_INLINE f32v f32_div(f32v a, f32v b) { return _mm512_div_ps(a, b); }
 FL_INLINE f64v f64_div(f64v a, f64v b) { return _mm512_div_pd(a, b); }
 FL_INLINE f32v f32_fma(f32v a, f32v b, f32v c) { return _mm512_fmadd_ps(a, b, c); }
 FL_INLINE f64v f64_fma(f64v a, f64v b, f64v c) { return _mm512_fmadd_pd(a, b, c); }
+FL_INLINE f32v f32_fnma(f32v a, f32v b, f32v c) { return _mm512_fnmadd_ps(a, b, c); }
+FL_INLINE f64v f64_fnma(f64v a, f64v b, f64v c) { return _mm512_fnmadd_pd(a, b, c); }
 FL_INLINE f32v f32_max(f32v a, f32v b) { return _mm512_max_ps(a, b); }
 FL_INLINE f64v f64_max(f64v a, f64v b) { return _mm512_max_pd(a, b); }
 FL_INLINE f32v f32_min(f32v a, f32v b) { return _mm512_min_ps(a, b); }

@@ -62,6 +62,7 @@
     FL_INLINE P##v P##_mul(P##v a, P##v b) { return a * b; }                                       \
     FL_INLINE P##v P##_div(P##v a, P##v b) { return a / b; }                                       \
     FL_FMA P##v P##_fma(P##v a, P##v b, P##v c) { FL_EACH(P, FMA(a[i], b[i], c[i])); }             \
+    FL_INLINE P##v P##_fnma(P##v a, P##v b, P##v c) { return P##_fma(-a, b, c); }                  \
     FL_INLINE P##m P##_eq(P##v a, P##v b) { return (P##m)(a == b); }                               \
     FL_INLINE P##m P##_ne(P##v a, P##v b) { return (P##m)(a != b); }                               \
     FL_INLINE P##m P##_gt(P##v a, P##v b) { return (P##m)(a > b); }                                \

@@ -10,6 +10,7 @@
  *   v_load_part(p, n, fill)    the first n lanes from p, the rest from fill; reads no more
  *   v_store_part(p, n, a)      the first n lanes; writes no more; n may be <= 0 or >= width
  *   v_add sub mul div fma      IEEE, one rounding each
+ *   v_fnma(a, b, c)            c - a b, one rounding
  *   v_max(a, b)                a > b ? a : b, so b where either is NaN
  *   v_min(a, b)                a < b ? a : b, likewise
  *   v_abs                      clears the sign
@@ -58,6 +59,7 @@
 #define v_mul(a, b) FL_OVERLOAD(mul, a)(a, b)
 #define v_div(a, b) FL_OVERLOAD(div, a)(a, b)
 #define v_fma(a, b, c) FL_OVERLOAD(fma, a)(a, b, c)
+#define v_fnma(a, b, c) FL_OVERLOAD(fnma, a)(a, b, c)
 #define v_max(a, b) FL_OVERLOAD(max, a)(a, b)
 #define v_min(a, b) FL_OVERLOAD(min, a)(a, b)
 #define v_abs(a) FL_OVERLOAD(abs, a)(a)

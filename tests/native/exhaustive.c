@@ -437,6 +437,8 @@ static const check checks[] = {
     /* Of a float64 come back two float32: enough of it above 2^-110. */
     PAIR("exp of the finish", 0, "wide_exp", want_wide_exp, 1, RELATIVE, 0x1p-34, 0),
     PAIR("exp of the finish", 1, "wide_exp", want_wide_exp, 0.15, ULP_F64, 0, 0),
+    PAIR("exp of a row's largest logit", 0, "wide_exp_own", want_wide_exp, 1, RELATIVE, 0x1p-34, 0),
+    PAIR("exp of a row's largest logit", 1, "wide_exp_own", want_wide_exp, 0.15, ULP_F64, 0, 0),
     PAIR("log1p of the finish", 0, "wide_log1p", want_wide_log1p, 1, RELATIVE, 0x1p-34, 0x1p-110),
     PAIR("log1p of the finish", 1, "wide_log1p", want_wide_log1p, 0.5, ULP_F64, 0, 0),
     ELEMENTWISE("sigmoid", want_sigmoid, FL_SIGMOID),
