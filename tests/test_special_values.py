@@ -214,6 +214,17 @@ def test_tiny_temperature_leaves_the_largest(dtype, temperature):
     assert reference.ulp_error(log_p, exact).max() <= 2.5
 
 
+@pytest.mark.parametrize("rows", [1, 20])
+@pytest.mark.parametrize("size", [1, 10, 100, 1e4])
+def test_temperature_times_the_largest_number_is_about_one(dtype, size, rows):
+    """1 / temperature is in the range, but what the exponents are computed with is not."""
+    temperature = 3e-39 if dtype == "float32" else 6e-309
+    x = np.tile(np.array([1, 0.9, 0.6]) * size * temperature, (rows, 1)).astype(dtype)
+    p, log_p = (f(x, temperature=temperature) for f in (softmax, log_softmax))
+    assert reference.ulp_error(p, reference.softmax(x, temperature)).max() <= 2
+    assert reference.ulp_error(log_p, reference.log_softmax(x, temperature)).max() <= 2.5
+
+
 @pytest.mark.parametrize("temperature", [1e30, 1e300, np.finfo(np.float64).max])
 def test_huge_temperature_makes_it_uniform(dtype, temperature):
     x = np.array([[1.0, 3.0, 2.0, -5000.0]], dtype)

@@ -590,7 +590,7 @@ FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scal
 static int NAME(sweep_tile_as)(const NAME(tile) *tile, const NAME(scaling) *scaling, int store,
                                const NAME(coming) *x, const NAME(coming) *out, NAME(swept) *swept)
 {
-    if (isinf(scaling->inverse))
+    if (scaling->binary == REAL_MAX)
         return 0;
     if (store && scaling->scaled)
         return NAME(sweep_tile)(tile, scaling, 1, 1, x, out, swept);

@@ -50,9 +50,9 @@ typedef struct {
 /* What the rows of one call have in common, and what changes when a row is huge. */
 typedef struct {
     double inverse, inverse_lo; /* 1 / temperature */
-    real binary;                /* log2 e / temperature, not inf: for exponents */
-    real offset;                /* the largest logit of a huge row, else 0 */
-    int scaled;                 /* whether logits must be shifted or divided at all */
+    real binary; /* log2 e / temperature, at most REAL_MAX and not 0: for exponents */
+    real offset; /* the largest logit of a huge row, else 0 */
+    int scaled;  /* whether logits must be shifted or divided at all */
 } NAME(scaling);
 
 static NAME(scaling) NAME(scaling_of)(double temperature)
@@ -65,9 +65,10 @@ static NAME(scaling) NAME(scaling_of)(double temperature)
     /* At the ends of the range -inf / temperature stays -inf, and all else becomes +-inf or 0. */
     if (s.inverse > (double)REAL_MAX)
         s.inverse = (double)INFINITY;
-    else if ((real)s.inverse == 0)
+    else if ((real)s.inverse == 0) {
         s.inverse = FL_BITS == 32 ? 0x1p-149 : 0x1p-1074;
-    else
+        s.binary = (real)s.inverse; /* inf times 0 would be no exponent that is far out */
+    } else
         s.inverse_lo = fma(-s.inverse, temperature, 1) * s.inverse;
     return s;
 }
@@ -590,8 +591,10 @@ static void NAME(dot_block)(const real *x, ptrdiff_t j, ptrdiff_t n, const NAME(
 FL_INLINE row_state NAME(row_state_of)(f64v max, f64v equal, pair_f64 rest, f64v n,
                                        const NAME(scaling) *s)
 {
-    /* Where 1 / temperature is infinite max is 0, and so is the quotient. */
-    const f64v inverse = v_set1(fmin(s->inverse, DBL_MAX)), hi = v_mul(max, inverse);
+    /* Where 1 / temperature is infinite all is relative to the largest, max is 0, and so is the
+       quotient. */
+    const f64v inverse = v_set1(s->inverse < DBL_MAX ? s->inverse : DBL_MAX);
+    const f64v hi = v_mul(max, inverse);
     const f64v lo = v_fma(max, inverse, v_sub(v_set1(0.0), hi));
     return (row_state){
         .max = {hi, v_fma(max, v_set1(s->inverse_lo), lo)},
@@ -647,11 +650,12 @@ FL_INLINE void NAME(merge)(NAME(state) *a, const NAME(state) *b, const NAME(scal
 /* The exponent of exp((x - offset) / temperature), before rounding. */
 static real NAME(exponent)(real x, const NAME(scaling) *s) { return (x - s->offset) * s->binary; }
 
-/* Whether that is too far out for a frame; so is all, where 1 / temperature is infinite. */
+/* Whether that is too far out for a frame; so is all, where log2 e / temperature is beyond the
+   range. */
 static int NAME(is_far)(real x, const NAME(scaling) *s)
 {
     const real exponent = NAME(exponent)(x, s);
-    return !(exponent <= (real)FRAME_MAX && exponent >= (real)-FRAME_MAX) || isinf(s->inverse);
+    return !(exponent <= (real)FRAME_MAX && exponent >= (real)-FRAME_MAX) || s->binary == REAL_MAX;
 }
 
 /* Adds the state of the block that follows. */

@@ -510,9 +510,11 @@ FL_INLINE void NAME(finish_logsumexp)(NAME(swept) *swept, int count, const NAME(
             const row_state state = NAME(states)(swept, b, scaling);
             sum[k] = NAME(wide_add)(state.max, NAME(load_pair)(logs, b)).hi;
             if (!in_tile) {
-                const f64v rest = v_load(swept->rest + b);
-                const f64v special = v_select(v_ne(rest, rest), v_set1((double)NAN), max);
-                const f64m is_finite = v_gt(v_set1((double)INFINITY), v_abs(special));
+                const f64v rest = v_load(swept->rest + b), infinite = v_set1((double)INFINITY);
+                f64v special = v_select(v_ne(rest, rest), v_set1((double)NAN), max);
+                if (isinf(scaling->inverse))
+                    special = v_select(v_ne(max, v_set1(0.0)), v_mul(special, infinite), special);
+                const f64m is_finite = v_gt(infinite, v_abs(special));
                 sum[k] = v_select(is_finite, sum[k], special);
             }
         }
