@@ -125,7 +125,8 @@ cdef double _sum_of_weights(cnp.ndarray of_sample, ptrdiff_t n_elements) except?
     cdef cnp.ndarray own = (<object>of_sample).base.astype(np.float64)
     if own.size == 0:
         return 0
-    return _table_in_use().sum(<const double *>cnp.PyArray_DATA(own), own.size) * (n_elements // own.size)
+    cdef double total = _table_in_use().sum(<const double *>cnp.PyArray_DATA(own), own.size)
+    return total * (n_elements // own.size)
 
 
 def binary_cross_entropy_with_logits(logits, targets, *, pos_weight=None, sample_weight=None,

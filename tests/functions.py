@@ -44,6 +44,14 @@ def below_frame(frame, dtype):
 
 
 EPS = {"float32": 2.0**-24, "float64": 2.0**-53}
+FINISH_EXP = Function(
+    lambda x, frame: np.exp(x.astype(WIDE)) * np.exp2(WIDE(FRAME_SHIFT) - frame.astype(WIDE)),
+    lambda x: [own_frame(x)],
+    lambda frame, dtype: (-2800.0, 2800.0),
+    {"float32": 2.0**-34},
+    {"float32": 1, "float64": 0.15},
+)
+
 FUNCTIONS = {
     "exp": Function(
         exp,
@@ -67,20 +75,8 @@ FUNCTIONS = {
         {"float32": EPS["float32"]},
         {"float32": 2.21, "float64": 0.5},
     ),
-    "wide_exp": Function(
-        lambda x, frame: np.exp(x.astype(WIDE)) * np.exp2(WIDE(FRAME_SHIFT) - frame.astype(WIDE)),
-        lambda x: [own_frame(x)],
-        lambda frame, dtype: (-2800.0, 2800.0),
-        {"float32": 2.0**-34},
-        {"float32": 1, "float64": 0.15},
-    ),
-    "wide_exp_own": Function(
-        lambda x, frame: np.exp(x.astype(WIDE)) * np.exp2(WIDE(FRAME_SHIFT) - frame.astype(WIDE)),
-        lambda x: [own_frame(x)],
-        lambda frame, dtype: (-2800.0, 2800.0),
-        {"float32": 2.0**-34},
-        {"float32": 1, "float64": 0.15},
-    ),
+    "wide_exp": FINISH_EXP,
+    "wide_exp_own": FINISH_EXP,
     "wide_log1p": Function(
         lambda x, frame: np.log1p(x.astype(WIDE)),
         lambda x: [0.0] if x.dtype == np.float64 else [0.0, -1.0, -0.2, 0.059, 1.0],
