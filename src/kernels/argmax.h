@@ -2,17 +2,30 @@
  * The class of the largest logit: comparisons alone, so nothing is rounded.
  */
 
+/* A bit for each of 64 numbers, the first the lowest: whether it equals `value`. */
+FL_INLINE uint64_t NAME(equals)(const real *x, real value)
+{
+    uint64_t bits = 0;
+    FL_UNROLL for (int j = 0; j < 64; j += WIDTH) bits |=
+        (uint64_t)v_lanes(v_eq(v_load(x + j), v_set1(value))) << j;
+    return bits;
+}
+
 /* The first of n > 0 numbers that equals `value`; the last if none does any more, as another thread
-   has changed them: callers read from the place. */
+   has changed them: callers read from the place. No branch depends on where it is: the CPU would
+   guess wrong, and not ask for the next row before it has found out. */
 FL_INLINE ptrdiff_t NAME(find)(const real *x, ptrdiff_t n, real value)
 {
-    ptrdiff_t j = 0;
-    for (; j + WIDTH <= n; j += WIDTH)
-        if (v_lanes(v_eq(v_load(x + j), v_set1(value))))
-            break;
-    while (j < n && x[j] != value)
-        ++j;
-    return j < n ? j : n - 1;
+    ptrdiff_t place = n - 1;
+    if (n < 64)
+        for (ptrdiff_t j = place; j >= 0; --j)
+            place = x[j] == value ? j : place;
+    /* From the end, which may overlap what is before. */
+    for (ptrdiff_t j = n - 64; j >= 0; j = (j + 63) / 64 * 64 - 64) {
+        const uint64_t bits = NAME(equals)(x + j, value);
+        place = bits ? j + FL_LOWEST(bits | (uint64_t)1 << 63) : place;
+    }
+    return place;
 }
 
 /* The largest of some classes, and where it is: the first of equals, or the first NaN. */
@@ -37,11 +50,11 @@ static NAME(best) NAME(best_of)(const fl_row *x, ptrdiff_t from, ptrdiff_t to, r
         }
         if (m > max) {
             max = m;
-            begin = 0;
-            while (begin + FOLD_SPAN <= length &&
-                   !v_lanes(v_eq(tops[begin / FOLD_SPAN], v_set1(m))))
-                begin += FOLD_SPAN;
-            begin += j;
+            const ptrdiff_t spans = length / FOLD_SPAN;
+            uint64_t bits = (uint64_t)1 << spans; /* behind them, if in none */
+            for (ptrdiff_t s = 0; s < spans; ++s)
+                bits |= (uint64_t)(v_lanes(v_eq(tops[s], v_set1(m))) != 0) << s;
+            begin = j + FL_LOWEST(bits) * FOLD_SPAN;
         }
     }
     begin = begin < to ? begin : to - 1; /* changed likewise */
@@ -76,8 +89,13 @@ FL_INLINE void NAME(put_places)(vec places, mask may_have_nan, const fl_view *ro
 {
     real place[WIDTH];
     v_store(place, places);
-    for (int i = 0; i < WIDTH && i < count; ++i)
-        indices[i] = (ptrdiff_t)place[i];
+    /* By way of 32 bits, for which AVX2 has a conversion. */
+    if (count >= WIDTH)
+        for (int i = 0; i < WIDTH; ++i)
+            indices[i] = (int32_t)place[i];
+    else
+        for (int i = 0; i < count; ++i)
+            indices[i] = (int32_t)place[i];
     for (unsigned lanes = v_lanes(may_have_nan); lanes; lanes &= lanes - 1) {
         const int i = FL_LOWEST(lanes);
         if (i >= count)
@@ -172,18 +190,6 @@ static void NAME(argmax_tile)(const NAME(tile) *tile, int count, const real *max
     }
 }
 
-/* Whether rows [0, n_rows) are prefetched one by one, the next into L1 too. Between two of them the
-   CPU waits for the place before it asks for memory again, which counts where they are short. Where
-   they are shorter still, or lie in the L2 cache, the requests cost more; of longer ones, all at
-   once fill its queues. */
-FL_INLINE int NAME(is_prefetched)(const fl_view *x, ptrdiff_t n_rows, ptrdiff_t n)
-{
-    enum { LEAST = 2048, MOST = 6144, IN_CACHE = 1 << 21 };
-    const ptrdiff_t size = sizeof(real);
-    return NAME(has_dense)(x) && n >= LEAST / size && n <= MOST / size &&
-           n_rows > IN_CACHE / (n * size);
-}
-
 static void NAME(argmax)(const fl_rows *rows)
 {
     const fl_view *x = &rows->x;
@@ -210,15 +216,8 @@ static void NAME(argmax)(const fl_rows *rows)
         const NAME(coming) next = NAME(coming_of)(x, i, &tile);
         NAME(argmax_tile)(&tile, count, max, &next, rows->indices + i);
     }
-    const int prefetched = NAME(is_prefetched)(x, rows->n_rows, n);
     for (; i < rows->n_rows; ++i) {
         const fl_row row = NAME(row_of)(x, i);
-        if (prefetched)
-            FL_ROLLED for (ptrdiff_t b = 0; b < n * row.class; b += 64)
-            {
-                FL_PREFETCH(row.data + x->row + b);
-                FL_PREFETCH_FAR(row.data + FAR + b);
-            }
         rows->indices[i] = NAME(best_of)(&row, 0, n, buffer).place;
     }
 }
