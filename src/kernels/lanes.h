@@ -59,43 +59,46 @@ FL_INLINE int NAME(is_large)(const NAME(tile) *tile) { return tile->n * tile->wi
 /*
  * The rows of an array that are next after those of a tile. They are asked for while the tile in
  * hand is worked on, a piece for each class of each register of rows: all at once, they would be
- * waited for, and then the memory would rest.
+ * waited for, and then the memory would rest. With each of them goes one that comes later, which is
+ * brought into the L2 cache alone.
  */
 typedef struct {
     const char *data;
     ptrdiff_t row, piece; /* bytes from one to the next; 0: there is nothing to ask for */
+    ptrdiff_t far;        /* bytes from a piece to the one that goes with it */
 } NAME(coming);
 
 /* After the rows of a tile, the first of which is row `begin`. A view that is NULL or of another
    layout gives nothing, nor do large tiles, for which prefetch_class does it. */
 FL_INLINE NAME(coming) NAME(coming_of)(const fl_view *view, ptrdiff_t begin, const NAME(tile) *tile)
 {
-    const NAME(coming) nothing = {(const char *)tile->data, 0, 0};
+    const NAME(coming) nothing = {(const char *)tile->data, 0, 0, 0};
     if (!view || view->axes || NAME(is_large)(tile))
         return nothing;
     const ptrdiff_t first = begin + NAME(rows_ahead)(tile);
     const char *data = (const char *)view->data + first * view->row;
     if (view->row == tile->n * view->class) /* without gaps: one piece after another */
-        return (NAME(coming)){data, view->row, WIDTH * view->class};
+        return (NAME(coming)){data, view->row, WIDTH * view->class, FAR};
     if (view->row > 0 && view->row <= 8) /* side by side */
-        return (NAME(coming)){data, view->row, view->class};
+        return (NAME(coming)){data, view->row, view->class, tile->width * view->row};
     return nothing;
 }
 
 /* Those of the rows h, h + 1, ... of it, one after another. */
 typedef struct {
     const char *at;
-    ptrdiff_t step;
+    ptrdiff_t step, far;
 } NAME(pieces);
 
 FL_INLINE NAME(pieces) NAME(pieces_of)(const NAME(coming) *coming, int h)
 {
-    return (NAME(pieces)){coming->data + h * coming->row, coming->piece};
+    return (NAME(pieces)){coming->data + h * coming->row, coming->piece, coming->far};
 }
 
 FL_INLINE void NAME(prefetch_piece)(NAME(pieces) *pieces)
 {
     FL_PREFETCH(pieces->at);
+    FL_PREFETCH_FAR(pieces->at + pieces->far);
     pieces->at += pieces->step;
 }
 
