@@ -89,13 +89,11 @@ FL_INLINE void NAME(put_places)(vec places, mask may_have_nan, const fl_view *ro
 {
     real place[WIDTH];
     v_store(place, places);
-    /* By way of 32 bits, for which AVX2 has a conversion. */
-    if (count >= WIDTH)
-        for (int i = 0; i < WIDTH; ++i)
-            indices[i] = (int32_t)place[i];
-    else
-        for (int i = 0; i < count; ++i)
-            indices[i] = (int32_t)place[i];
+    /* By way of 32 bits, for which AVX2 has a conversion; the first loop becomes vectors. */
+    for (int i = 0; count >= WIDTH && i < WIDTH; ++i)
+        indices[i] = (int32_t)place[i];
+    for (int i = 0; count < WIDTH && i < count; ++i)
+        indices[i] = (int32_t)place[i];
     for (unsigned lanes = v_lanes(may_have_nan); lanes; lanes &= lanes - 1) {
         const int i = FL_LOWEST(lanes);
         if (i >= count)
@@ -172,14 +170,19 @@ static void NAME(argmax_strip)(const fl_view *x, ptrdiff_t begin, ptrdiff_t n_cl
 static void NAME(argmax_tile)(const NAME(tile) *tile, int count, const real *max_,
                               const NAME(coming) *next, ptrdiff_t *indices)
 {
+    enum { LEAST_FAR = 16 }; /* of fewer, it takes more time than it saves */
     const vec zero = v_set1((real)0), one = v_set1((real)1);
+    const int far = tile->n >= LEAST_FAR;
     for (int h = 0; h < count; h += WIDTH) {
         const real *from = NAME(panel)(tile, h);
         const vec max = v_load(max_ + h);
         vec place = zero, nans = zero;
         NAME(pieces) pieces = NAME(pieces_of)(next, h);
         for (ptrdiff_t c = tile->n - 1; c >= 0; --c) {
-            NAME(prefetch_piece)(&pieces);
+            FL_PREFETCH(pieces.at);
+            if (far)
+                FL_PREFETCH_FAR(pieces.at + pieces.far);
+            pieces.at += pieces.step;
             const vec y = v_load(from + c * PANEL);
             place = v_select(v_eq(y, max), v_set1((real)c), place);
             nans = v_add(nans, v_keep(v_ne(y, y), one));
