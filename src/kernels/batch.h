@@ -9,6 +9,12 @@ FL_INLINE int NAME(is_special)(const NAME(swept) *swept, int b)
     return isnan(swept->rest[b]) || isinf(swept->max[b]);
 }
 
+/* The largest logits of the rows [b, b + FL_WIDTH_F64) of a batch. */
+FL_INLINE f64v NAME(largest_logits)(const NAME(swept) *swept, int b)
+{
+    return v_add(NAME(load_wide)(swept->max + b), NAME(load_wide)(swept->offset + b));
+}
+
 /* Rows to sweep one after another before the first of them is swept again, so that what the first
    sweep read or wrote, together at most `classes`, is still in a cache near by. */
 static int NAME(batch_of)(ptrdiff_t n_classes, ptrdiff_t classes)
@@ -36,8 +42,8 @@ FL_INLINE row_state NAME(states)(const NAME(swept) *swept, int b, const NAME(sca
     pair_f64 rest = single(v_load(swept->rest + b));
     if (FL_BITS == 64)
         rest.lo = v_load(swept->rest_lo + b);
-    return NAME(row_state_of)(v_load(swept->max + b), v_load(swept->equal + b), rest,
-                              v_load(swept->n + b), scaling);
+    return NAME(row_state_of)(NAME(load_wide)(swept->max + b), v_load(swept->equal + b), rest,
+                              NAME(load_wide)(swept->n + b), scaling);
 }
 
 /* A number for each row of a batch. */
@@ -128,7 +134,7 @@ FL_INLINE NAME(scaling)
     NAME(scaling_of_row)(const NAME(swept) *swept, int b, const NAME(scaling) *common)
 {
     NAME(scaling) scaling = *common;
-    scaling.offset = (real)swept->offset[b];
+    scaling.offset = swept->offset[b];
     scaling.scaled |= swept->offset[b] != 0;
     return scaling;
 }
@@ -361,7 +367,7 @@ static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
     if (count < LEAST_TILE || tile->width == 0)
         return 0;
     tile->width = soft->width = (count + PANEL - 1) / PANEL * PANEL;
-    NAME(load_tile)(&rows->x, begin, count, tile, swept->tile_max, work->dense);
+    NAME(load_tile)(&rows->x, begin, count, tile, swept->max, work->dense);
     if (rows->labels) {
         const real *labels = NAME(labels_of)(rows, begin, tile->width, work->labels);
         swept->labels = labels;
@@ -369,8 +375,8 @@ static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
         for (int h = 0; h < tile->width; h += WIDTH)
             swept->ignored |= v_lanes(v_gt(v_set1((real)0), v_load(labels + h))) != 0;
     } else {
-        for (int b = 0; b < tile->width; b += FL_WIDTH_F64)
-            v_store(swept->logit + b, v_set1(0.0)); /* a loss computes with it, to no effect */
+        for (int h = 0; h < tile->width; h += WIDTH)
+            v_store(swept->logit + h, v_set1((real)0)); /* a loss computes with it, to no effect */
     }
     NAME(target) target;
     if (NAME(target_of)(rows, begin, &target)) {
@@ -397,11 +403,16 @@ static int NAME(sweep_in_tile)(const fl_rows *rows, ptrdiff_t begin, int count,
 /* Sets the rows that make up a register with the last of `count`. */
 FL_INLINE void NAME(clear_last)(NAME(swept) *swept, int count)
 {
-    double *const fields[] = {swept->max, swept->equal, swept->rest,   swept->rest_lo, swept->n,
-                              swept->dot, swept->mass,  swept->offset, swept->logit};
-    for (int b = count / WIDTH * WIDTH; b < NAME(whole)(count); b += FL_WIDTH_F64)
+    real *const fields[] = {swept->max, swept->n, swept->offset, swept->logit};
+    double *const wide_fields[] = {swept->equal, swept->rest, swept->rest_lo, swept->dot,
+                                   swept->mass};
+    const int first = count / WIDTH * WIDTH, end = NAME(whole)(count);
+    for (int b = first; b < end; b += WIDTH)
         for (size_t k = 0; k < sizeof fields / sizeof *fields; ++k)
-            v_store(fields[k] + b, v_set1(0.0));
+            v_store(fields[k] + b, v_set1((real)0));
+    for (int b = first; b < end; b += FL_WIDTH_F64)
+        for (size_t k = 0; k < sizeof wide_fields / sizeof *wide_fields; ++k)
+            v_store(wide_fields[k] + b, v_set1(0.0));
 }
 
 /*
@@ -447,12 +458,12 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
         const int ignored = rows->labels && label < 0;
         const int first = !rows->part || rows->part->first;
         swept->ignored |= ignored;
-        swept->logit[b] = first ? 0 : *rows->part->logit;
+        swept->logit[b] = first ? 0 : (real)*rows->part->logit;
         if (first && label >= NAME(first_class)(rows) && label < NAME(end_class)(rows)) {
             /* Before anything is written: out may be x. */
-            swept->logit[b] = (double)NAME(get)(&row, label);
+            swept->logit[b] = NAME(get)(&row, label);
             if (rows->part)
-                *rows->part->logit = swept->logit[b];
+                *rows->part->logit = (double)swept->logit[b];
         }
         if (!ignored && !first) {
             state = NAME(join_all)(rows->part->states, rows->n_classes, &scaling);
@@ -467,13 +478,13 @@ static void NAME(sweep_batch)(const fl_rows *rows, ptrdiff_t begin, int count,
         }
         if (ahead.behind)
             NAME(write_behind)(ahead.behind, b + 1, 0);
-        swept->max[b] = (double)(state.max - scaling.offset);
+        swept->max[b] = state.max - scaling.offset;
         swept->equal[b] = state.equal;
         swept->rest[b] = state.rest;
         swept->rest_lo[b] = state.rest_lo;
-        swept->n[b] = (double)state.n;
+        swept->n[b] = state.n;
         swept->dot[b] = NAME(total)(state.dots.dot, state.dots.dot_lo);
         swept->mass[b] = NAME(total)(state.dots.mass, state.dots.mass_lo);
-        swept->offset[b] = (double)scaling.offset;
+        swept->offset[b] = scaling.offset;
     }
 }

@@ -47,14 +47,14 @@ FL_INLINE void NAME(sum_terms_of_row)(const fl_row *logits, ptrdiff_t n, int b,
                                       const real *e, NAME(terms) *terms, int n_terms, double *sums)
 {
     FL_ALIGNED real again[BLOCK];
-    const real max = (real)(swept->max[b] + swept->offset[b]);
+    const real max = swept->max[b] + swept->offset[b];
     if (e) {
         const real *x = NAME(take)(logits, 0, n, work->buffer);
         NAME(sum_terms_of_block)(x, e, n, max, terms, n_terms, sums);
         return;
     }
     const NAME(scaling) scaling = NAME(scaling_of_row)(swept, b, &work->scaling);
-    const NAME(frame) frame = NAME(frame_of)(v_set1((real)swept->n[b]), &scaling);
+    const NAME(frame) frame = NAME(frame_of)(v_set1(swept->n[b]), &scaling);
     double lost[MAX_TERMS] = {0};
     for (int t = 0; t < n_terms; ++t)
         sums[t] = 0;
@@ -89,15 +89,6 @@ FL_INLINE NAME(pair) NAME(term_of_tile)(void *context, ptrdiff_t c)
     return (NAME(pair)){y[t->which], v_set1((real)0)};
 }
 
-/* What a batch has of a register of its rows. */
-FL_INLINE vec NAME(load_rounded)(const double *from)
-{
-    f64v wide[HALVES];
-    for (int i = 0; i < HALVES; ++i)
-        wide[i] = v_load(from + i * FL_WIDTH_F64);
-    return NAME(rounded)(wide);
-}
-
 /*
  * Of each row of a batch that is not special. `e`: the exponentials, one row after another, or
  * NULL; of rows in a tile they are there, and the logits in the soft tile.
@@ -110,7 +101,7 @@ FL_INLINE void NAME(sum_terms_of_batch)(const fl_rows *rows, ptrdiff_t begin, in
     const ptrdiff_t n = rows->n_classes;
     for (int h = 0; swept->in_tile && h < swept->tile.width; h += WIDTH) {
         NAME(tile_terms) context = {NAME(panel)(&swept->soft, h), NAME(panel)(&swept->tile, h),
-                                    NAME(load_rounded)(swept->max + h), terms, 0};
+                                    v_load(swept->max + h), terms, 0};
         for (int t = 0; t < n_terms; ++t) {
             context.which = t;
             const NAME(lane_sum) sum = NAME(sum_terms)(NAME(term_of_tile), &context, n, FOLD_SPAN);

@@ -71,7 +71,7 @@ static void NAME(next_of_tile)(const NAME(swept) *swept, double *next)
 {
     const vec least = v_set1((real)-INFINITY);
     for (int h = 0; h < swept->tile.width; h += WIDTH) {
-        const vec max = NAME(load_rounded)(swept->max + h);
+        const vec max = v_load(swept->max + h);
         vec best = least;
         for (ptrdiff_t c = 0; c < swept->tile.n; ++c) {
             const vec y = v_load(NAME(panel)(&swept->tile, h) + c * PANEL);
@@ -96,10 +96,10 @@ static void NAME(finish_margin)(const fl_rows *rows, ptrdiff_t begin, int count,
         NAME(next_of_tile)(swept, next_);
     for (int b = 0; !swept->in_tile && b < count; ++b) {
         const fl_row x = NAME(row_of)(&rows->x, begin + b);
-        next_[b] = (double)NAME(next_largest)(&x, n, (real)(swept->max[b] + swept->offset[b]));
+        next_[b] = (double)NAME(next_largest)(&x, n, swept->max[b] + swept->offset[b]);
     }
     for (int b = 0; b < count; b += FL_WIDTH_F64) {
-        const f64v max = v_add(v_load(swept->max + b), v_load(swept->offset + b));
+        const f64v max = NAME(largest_logits)(swept, b);
         const f64v several = v_load(swept->equal + b);
         const f64v next = v_select(v_gt(several, v_set1(1.0)), max, v_load(next_ + b));
         const row_state state = NAME(states)(swept, b, &work->scaling);

@@ -181,6 +181,14 @@ FL_INLINE f64v NAME(widened)(vec a, int i)
     return v_half(a, i);
 #endif
 }
+FL_INLINE f64v NAME(load_wide)(const real *from)
+{
+#if FL_BITS == 64
+    return v_load(from);
+#else
+    return v_load_half(from);
+#endif
+}
 FL_INLINE vec NAME(rounded)(const f64v *a)
 {
 #if FL_BITS == 64

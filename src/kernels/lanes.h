@@ -542,18 +542,18 @@ FL_INLINE NAME(pair) NAME(exp_term)(void *context, ptrdiff_t c)
 typedef struct {
     int in_tile;           /* whether they are in a tile; then no row is special or huge */
     NAME(tile) tile, soft; /* those of `work`, of this batch */
-    FL_ALIGNED real tile_max[BATCH]; /* of the rows in a tile, the largest logits */
-    double max[BATCH]; /* the fields of `state`, but max less the offset of a huge row */
-    double equal[BATCH], rest[BATCH], rest_lo[BATCH], n[BATCH]; /* rest_lo of float64 alone */
-    double dot[BATCH], mass[BATCH];                             /* of a loss that is not plain */
-    double offset[BATCH];
-    double logit[BATCH]; /* of the label, if a row has one */
-    const real *labels;  /* of rows in a tile, as numbers; -1: ignored */
-    int ignored;         /* whether a loss ignores any of them */
+    /* The fields of `state`, but max less the offset of a huge row; rest_lo of float64 alone. */
+    FL_ALIGNED real max[BATCH], n[BATCH];
+    FL_ALIGNED double equal[BATCH], rest[BATCH], rest_lo[BATCH];
+    double dot[BATCH], mass[BATCH]; /* of a loss that is not plain */
+    FL_ALIGNED real offset[BATCH];
+    FL_ALIGNED real logit[BATCH]; /* of the label, if a row has one */
+    const real *labels;           /* of rows in a tile, as numbers; -1: ignored */
+    int ignored;                  /* whether a loss ignores any of them */
 } NAME(swept);
 
-/* Sweeps a tile of n classes for the states of its rows. The exponentials take the place of the
-   logits, where `store`. Returns 0 where a row is special or huge. */
+/* Sweeps a tile of n classes for the states of its rows, of which max is there. The exponentials
+   take the place of the logits, where `store`. Returns 0 where a row is special or huge. */
 FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scaling, int store,
                                int scaled, const NAME(coming) *x, const NAME(coming) *out,
                                NAME(swept) *swept)
@@ -564,7 +564,7 @@ FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scal
         NAME(tile_exp) t = {.x = NAME(panel)(tile, h), .others = v_set1(COUNT_FROM)};
         t.next_x = NAME(pieces_of)(x, h), t.next_out = NAME(pieces_of)(out, h);
         t.store = store, t.scaled = scaled;
-        t.max = v_load(swept->tile_max + h);
+        t.max = v_load(swept->max + h);
         const vec exponent = v_mul(t.max, v_set1(scaling->binary));
         if (v_lanes(v_gt(v_abs(exponent), v_set1((real)FRAME_MAX))))
             return 0;
@@ -580,11 +580,10 @@ FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scal
 #if FL_BITS == 64
             v_store(swept->rest_lo + h, rest.lo[i]);
 #endif
-            v_store(swept->max + at, NAME(widened)(t.max, i));
-            v_store(swept->offset + at, v_set1(0.0));
             v_store(swept->equal + at, NAME(widened)(equal, i));
-            v_store(swept->n + at, NAME(widened)(frame_n, i));
         }
+        v_store(swept->n + h, frame_n);
+        v_store(swept->offset + h, v_set1((real)0));
     }
     return 1;
 }
@@ -675,7 +674,7 @@ static void NAME(dot_tile)(const NAME(tile) *tile, const NAME(target) *target,
     for (int h = 0; h < tile->width; h += WIDTH) {
         NAME(tile_dot) t = {.target = target, .x = NAME(panel)(tile, h), .n = n};
         t.soft = soft ? NAME(panel)(soft, h) : NULL;
-        t.max = v_load(swept->tile_max + h);
+        t.max = v_load(swept->max + h);
         t.next_soft = NAME(pieces_of)(next_soft, h);
         const NAME(lane_sum) mass = NAME(sum_terms)(NAME(mass_term_of), &t, n, 2 * FOLD_SPAN);
         const NAME(lane_sum) dot = NAME(sum_terms)(NAME(dot_term_of), &t, n, 2 * FOLD_SPAN);
@@ -708,7 +707,7 @@ static void NAME(label_tile)(const NAME(tile) *tile, const real *labels, NAME(sw
         for (int b = 0; b < tile->width; ++b) {
             const ptrdiff_t label = (ptrdiff_t)labels[b];
             const int known = label >= 0 && label < tile->n;
-            swept->logit[b] = known ? (double)NAME(panel)(tile, b)[label * PANEL] : 0;
+            swept->logit[b] = known ? NAME(panel)(tile, b)[label * PANEL] : 0;
         }
         return;
     }
@@ -720,7 +719,6 @@ static void NAME(label_tile)(const NAME(tile) *tile, const real *labels, NAME(sw
             logit = v_select(v_eq(label, class), v_load(x + c * PANEL), logit);
             class = v_add(class, v_set1((real)1));
         }
-        for (int i = 0; i < HALVES; ++i)
-            v_store(swept->logit + h + i * FL_WIDTH_F64, NAME(widened)(logit, i));
+        v_store(swept->logit + h, logit);
     }
 }

@@ -69,8 +69,9 @@ FL_INLINE void NAME(finish_batch)(const NAME(swept) *swept, int count, const NAM
     }
     NAME(logs_of)(&arguments, count, &to->log);
     for (int b = 0; b < count; b += FL_WIDTH_F64) {
-        const f64v x = v_sub(v_load(swept->logit + b), v_load(swept->offset + b));
-        NAME(store_pair)(&to->e_of_label, b, NAME(wide_exp)(single(x), v_load(swept->n + b)));
+        const f64v x = v_sub(NAME(load_wide)(swept->logit + b), NAME(load_wide)(swept->offset + b));
+        const f64v n = NAME(load_wide)(swept->n + b);
+        NAME(store_pair)(&to->e_of_label, b, NAME(wide_exp)(single(x), n));
     }
 }
 
@@ -89,8 +90,8 @@ FL_INLINE void NAME(finish_losses)(const fl_rows *rows, ptrdiff_t begin, int h, 
     pair_f64 inverse[HALVES];
     for (int i = 0; i < HALVES; ++i) {
         const int b = h + i * FL_WIDTH_F64;
-        const f64v offset = v_load(swept->offset + b), max = v_add(v_load(swept->max + b), offset);
-        const f64v logit = v_load(swept->logit + b);
+        const f64v max = NAME(largest_logits)(swept, b);
+        const f64v logit = NAME(load_wide)(swept->logit + b);
         f64v weight = one, a = zero, keep = one, z = zero, mass = zero;
         if (!plain) {
             if (rows->row_weight)

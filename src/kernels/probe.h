@@ -136,6 +136,22 @@ static void NAME(probe_half)(const real *pa, const real *pb, const real *pc, rea
 #endif
 }
 
+/* The same of a register's half in memory; of float32 alone. */
+static void NAME(probe_load_half)(const real *pa, const real *pb, const real *pc, real *out)
+{
+    (void)pb, (void)pc;
+#if FL_BITS == 32
+    for (int k = 0; k < LANES; k += FL_WIDTH_F64) {
+        double wide[FL_WIDTH_F64];
+        v_store(wide, v_load_half(pa + k));
+        for (int i = 0; i < FL_WIDTH_F64; ++i)
+            out[k + i] = (float)wide[i];
+    }
+#else
+    memcpy(out, pa, LANES * sizeof *out);
+#endif
+}
+
 /* a b + c as float64, rounded to float32; of float32 alone. */
 static void NAME(probe_join)(const real *pa, const real *pb, const real *pc, real *out)
 {

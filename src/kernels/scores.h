@@ -62,7 +62,7 @@ static void NAME(ranks_in_tile)(const NAME(swept) *swept, double *ranks)
     for (int h = 0; h < swept->tile.width; h += WIDTH) {
         const real *x = NAME(panel)(&swept->soft, h);
         const vec label = v_load(swept->labels + h);
-        const vec logit = NAME(load_rounded)(swept->logit + h);
+        const vec logit = v_load(swept->logit + h);
         vec rank = zero;
         for (ptrdiff_t c = 0; c < swept->tile.n; ++c) {
             const vec y = v_load(x + c * PANEL);
@@ -77,8 +77,7 @@ static void NAME(ranks_in_tile)(const NAME(swept) *swept, double *ranks)
 /* How far the labels' logits are below the largest. */
 FL_INLINE f64v NAME(gaps)(const NAME(swept) *swept, int b)
 {
-    return v_sub(v_add(v_load(swept->max + b), v_load(swept->offset + b)),
-                 v_load(swept->logit + b));
+    return v_sub(NAME(largest_logits)(swept, b), NAME(load_wide)(swept->logit + b));
 }
 
 /* (max - logit) / temperature + log(sum exp((x - max) / temperature)) */

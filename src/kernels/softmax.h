@@ -265,8 +265,8 @@ FL_INLINE void NAME(finish_block)(const NAME(batch) *batch, int b, ptrdiff_t j, 
     if (several || !stored) {
         const NAME(block_frame) *frames = NAME(frames_of)(rows, b, batch->e, work);
         const NAME(scaling) scaling = NAME(scaling_of_row)(batch->swept, b, &work->scaling);
-        const real max = (real)(batch->swept->max[b] + batch->swept->offset[b]);
-        const real exponent = (real)batch->swept->n[b];
+        const real max = batch->swept->max[b] + batch->swept->offset[b];
+        const real exponent = batch->swept->n[b];
         if (frames && frames[j / BLOCK].max == (real)-INFINITY)
             memset(e, 0, (size_t)n * sizeof *e);
         else
@@ -468,14 +468,11 @@ static void NAME(log_softmax)(const fl_rows *rows)
         NAME(pairs) logs;
         NAME(finish_logs)(&swept, NAME(whole)(count), &work.scaling, &logs);
         for (int h = 0; h < count; h += WIDTH) {
-            f64v log_[HALVES], max_[HALVES];
-            for (int k = 0; k < HALVES; ++k) {
-                const int b = h + k * FL_WIDTH_F64;
-                log_[k] = NAME(load_pair)(&logs, b).hi;
-                max_[k] = v_add(v_load(swept.max + b), v_load(swept.offset + b));
-            }
+            f64v log_[HALVES];
+            for (int k = 0; k < HALVES; ++k)
+                log_[k] = NAME(load_pair)(&logs, h + k * FL_WIDTH_F64).hi;
             v_store(log + h, NAME(rounded)(log_));
-            v_store(max + h, NAME(rounded)(max_));
+            v_store(max + h, v_add(v_load(swept.max + h), v_load(swept.offset + h)));
         }
         if (swept.in_tile) {
             if (work.scaling.scaled)
@@ -498,19 +495,16 @@ FL_INLINE void NAME(finish_logsumexp)(NAME(swept) *swept, int count, const NAME(
                                       const NAME(pairs) *logs, int in_tile, real *results)
 {
     for (int h = 0; h < count; h += WIDTH) {
+        if (!in_tile) /* A huge row was finished relative to its largest logit. */
+            v_store(swept->max + h, v_add(v_load(swept->max + h), v_load(swept->offset + h)));
         f64v sum[HALVES];
         for (int k = 0; k < HALVES; ++k) {
             const int b = h + k * FL_WIDTH_F64;
-            f64v max = v_load(swept->max + b);
-            if (!in_tile) {
-                /* A huge row was finished relative to its largest logit. */
-                max = v_add(max, v_load(swept->offset + b));
-                v_store(swept->max + b, max);
-            }
             const row_state state = NAME(states)(swept, b, scaling);
             sum[k] = NAME(wide_add)(state.max, NAME(load_pair)(logs, b)).hi;
             if (!in_tile) {
                 const f64v rest = v_load(swept->rest + b), infinite = v_set1((double)INFINITY);
+                const f64v max = NAME(load_wide)(swept->max + b);
                 f64v special = v_select(v_ne(rest, rest), v_set1((double)NAN), max);
                 if (isinf(scaling->inverse))
                     special = v_select(v_ne(max, v_set1(0.0)), v_mul(special, infinite), special);

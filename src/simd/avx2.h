@@ -142,6 +142,7 @@ FL_INLINE f64v f32_half(f32v a, int half)
 {
     return _mm256_cvtps_pd(half ? _mm256_extractf128_ps(a, 1) : _mm256_castps256_ps128(a));
 }
+FL_INLINE f64v f32_load_half(const float *p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
 FL_INLINE float f32_hmax(f32v a)
 {
     __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));

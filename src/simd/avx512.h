@@ -111,6 +111,7 @@ FL_INLINE f64v f32_half(f32v a, int half)
 {
     return _mm512_cvtps_pd(half ? _mm512_extractf32x8_ps(a, 1) : _mm512_castps512_ps256(a));
 }
+FL_INLINE f64v f32_load_half(const float *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
 FL_INLINE float f32_hmax(f32v a) { return _mm512_reduce_max_ps(a); }
 FL_INLINE double f64_hmax(f64v a) { return _mm512_reduce_max_pd(a); }
 FL_INLINE double f64_first(f64v a) { return _mm512_cvtsd_f64(a); }

@@ -141,6 +141,7 @@ FL_HALF(f16)
 FL_HALF(bf16)
 
 FL_INLINE f64v f32_half(f32v a, int half) { FL_EACH(f64, (double)a[half * FL_WIDTH_F64 + i]); }
+FL_INLINE f64v f32_load_half(const float *p) { FL_EACH(f64, (double)p[i]); }
 FL_INLINE double f64_first(f64v a) { return a[0]; }
 /* Not inline: where GCC 12 sees that vectors are made float64 again (v_half), it leaves out the
    rounding. */

@@ -27,6 +27,7 @@
  *   v_ilogb(a)                 floor(log2 a) for normal a > 0; anything for NaN
  *   v_hmax(a)                  the largest lane, in no particular order
  *   v_half(a, h)               lower or upper half of an f32v as float64
+ *   v_load_half(p)             half a register of float32 at p, as float64
  *   v_first(a)                 the first lane of an f64v
  *   v_join(a, b)               two f64v as one f32v, rounded: the way back from v_half
  *   v_load_f16, v_store_f16    a register of FL_F16 in memory, which is rounded to as half.h says
@@ -75,6 +76,7 @@
 #define v_ilogb(a) FL_OVERLOAD(ilogb, a)(a)
 #define v_hmax(a) FL_OVERLOAD(hmax, a)(a)
 #define v_half(a, h) f32_half(a, h)
+#define v_load_half(p) f32_load_half(p)
 #define v_first(a) f64_first(a)
 #define v_join(a, b) f32_join(a, b)
 #define v_load_f16(p) f32_load_f16(p)
