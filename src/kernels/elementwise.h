@@ -91,24 +91,49 @@ FL_INLINE vec NAME(log_sigmoid_of)(vec x, NAME(pair) e)
 /* What becomes of x, with e = exp(-|x|). */
 typedef vec NAME(map_of)(vec x, NAME(pair) e);
 
-/* The exponential of a register is computed along with what becomes of the one before: the chain
-   of all its steps is longer than the CPU can look ahead. `to` may be `from`. */
+/* So many registers that their chains of steps, side by side, leave the CPU no time to wait, and no
+   more than there is room for: AVX-512 has 32 registers, others 16. */
+#define TOGETHER (sizeof(vec) == 64 ? 4 : 2)
+typedef struct {
+    vec x[TOGETHER];
+    NAME(pair) e[TOGETHER];
+} NAME(elements);
+
+FL_INLINE NAME(elements) NAME(elements_at)(const real *from)
+{
+    NAME(elements) a;
+    FL_UNROLL for (size_t k = 0; k < TOGETHER; ++k) a.x[k] = v_load(from + k * WIDTH);
+    FL_UNROLL for (size_t k = 0; k < TOGETHER; ++k) a.e[k] = NAME(exp_minus_abs)(a.x[k]);
+    return a;
+}
+
+FL_INLINE void NAME(map_together)(const NAME(elements) *a, real *to, NAME(map_of) *map)
+{
+    vec y[TOGETHER];
+    FL_UNROLL for (size_t k = 0; k < TOGETHER; ++k) y[k] = map(a->x[k], a->e[k]);
+    FL_UNROLL for (size_t k = 0; k < TOGETHER; ++k) v_store(to + k * WIDTH, y[k]);
+}
+
+/* Exponentials are computed along with what becomes of those before: one chain after the other is
+   longer than the CPU can look ahead. `to` may be `from`. */
 FL_INLINE void NAME(map_elements)(const real *from, real *to, ptrdiff_t n, NAME(map_of) *map)
 {
+    const ptrdiff_t step = TOGETHER * WIDTH;
     const vec zero = v_set1((real)0);
     ptrdiff_t j = NAME(unaligned)(to, n, WIDTH);
     FOR_PARTS_(0, from, to, j, zero, y = map(x, NAME(exp_minus_abs)(x)));
-    if (j + WIDTH <= n) {
-        vec x = v_load(from + j);
-        NAME(pair) e = NAME(exp_minus_abs)(x);
-        for (j += WIDTH; j + WIDTH <= n; j += WIDTH) {
-            const vec next = v_load(from + j);
-            const NAME(pair) next_e = NAME(exp_minus_abs)(next);
-            v_store(to + j - WIDTH, map(x, e));
-            x = next;
-            e = next_e;
+    if (j + step <= n) {
+        NAME(elements) now = NAME(elements_at)(from + j);
+        for (j += step; j + step <= n; j += step) {
+            const NAME(elements) next = NAME(elements_at)(from + j);
+            NAME(map_together)(&now, to + j - step, map);
+            now = next;
         }
-        v_store(to + j - WIDTH, map(x, e));
+        NAME(map_together)(&now, to + j - step, map);
+    }
+    for (; j + WIDTH <= n; j += WIDTH) {
+        const vec x = v_load(from + j);
+        v_store(to + j, map(x, NAME(exp_minus_abs)(x)));
     }
     FOR_PARTS_(j, from, to, n, zero, y = map(x, NAME(exp_minus_abs)(x)));
 }
