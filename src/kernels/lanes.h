@@ -552,40 +552,104 @@ typedef struct {
     int ignored;                  /* whether a loss ignores any of them */
 } NAME(swept);
 
-/* Sweeps a tile of n classes for the states of its rows, of which max is there. The exponentials
-   take the place of the logits, where `store`. Returns 0 where a row is special or huge. */
+/* What a register of rows is swept to. */
+typedef struct {
+    NAME(lane_sum) rest;
+    vec equal, n;
+    unsigned huge; /* not 0: a row is */
+} NAME(swept_lanes);
+
+/* Of the rows h, ..., the class 0 of which is at `panel`. */
+FL_INLINE NAME(swept_lanes)
+    NAME(sweep_lanes)(real *panel, ptrdiff_t n, int h, const NAME(scaling) *scaling, int store,
+                      int scaled, const NAME(coming) *x, const NAME(coming) *out,
+                      const NAME(swept) *swept)
+{
+    const vec max = v_load(swept->max + h);
+    const vec magic = v_set1((real)ROUND_MAGIC), all = v_set1(COUNT_FROM + (real)n);
+    const vec exponent = v_mul(max, v_set1(scaling->binary));
+    NAME(swept_lanes) to;
+    to.huge = v_lanes(v_gt(v_abs(exponent), v_set1((real)FRAME_MAX)));
+    to.n = v_sub(v_add(exponent, magic), magic);
+    NAME(tile_exp)
+    t = {
+        .x = panel,
+        .frame = NAME(frame_of)(to.n, scaling),
+        .max = max,
+        .others = v_set1(COUNT_FROM),
+        .store = store,
+        .scaled = scaled,
+        .next_x = NAME(pieces_of)(x, h),
+        .next_out = NAME(pieces_of)(out, h),
+    };
+    to.rest = NAME(sum_terms)(NAME(exp_term), &t, n, FOLD_SPAN);
+    to.equal = v_sub(all, t.others);
+    return to;
+}
+
+/* As the states of the rows h, ... Returns 0 unless one is special or huge: to look after each
+   register would keep the compiler from bringing the steps of two together. */
+FL_INLINE unsigned NAME(put_lanes)(const NAME(swept_lanes) *from, int h, NAME(swept) *to)
+{
+    unsigned special = from->huge;
+    for (int i = 0; i < HALVES; ++i) {
+        const int at = h + i * FL_WIDTH_F64;
+        const f64v rest = from->rest.hi[i];
+        special |= v_lanes(v_ne(rest, rest));
+        v_store(to->rest + at, v_mul(rest, v_set1(1 / EXP_FACTOR)));
+#if FL_BITS == 64
+        v_store(to->rest_lo + at, from->rest.lo[i]);
+#endif
+        v_store(to->equal + at, NAME(widened)(from->equal, i));
+    }
+    v_store(to->n + h, from->n);
+    v_store(to->offset + h, v_set1((real)0));
+    return special;
+}
+
+/* Sweeps the rows [begin, end) of a tile of n classes for their states, of which max is there, one
+   or two registers of them `together`. The exponentials take the place of the logits, where
+   `store`. Returns 0 where a row is special or huge. */
+FL_INLINE int NAME(sweep_rows)(const NAME(tile) *tile, ptrdiff_t n, int begin, int end,
+                               int together, const NAME(scaling) *scaling, int store, int scaled,
+                               const NAME(coming) *x, const NAME(coming) *out, NAME(swept) *swept)
+{
+    unsigned special = 0;
+    for (int h = begin; h < end; h += together * WIDTH) {
+        const int both = together == 2, next = h + WIDTH;
+        real *panel = NAME(panel)(tile, h);
+        real *next_panel = panel + WIDTH / PANEL * PANEL * n + WIDTH % PANEL;
+        NAME(swept_lanes) lanes[2];
+        lanes[0] = NAME(sweep_lanes)(panel, n, h, scaling, store, scaled, x, out, swept);
+        if (both)
+            lanes[1] =
+                NAME(sweep_lanes)(next_panel, n, next, scaling, store, scaled, x, out, swept);
+        special |= NAME(put_lanes)(lanes, h, swept);
+        if (both)
+            special |= NAME(put_lanes)(lanes + 1, next, swept);
+    }
+    return special == 0;
+}
+
+/* The same of a whole tile. Two and three classes are so few that the CPU, which waits for one step
+   of a register after another, has time for those of a second one. */
 FL_INLINE int NAME(sweep_tile)(const NAME(tile) *tile, const NAME(scaling) *scaling, int store,
                                int scaled, const NAME(coming) *x, const NAME(coming) *out,
                                NAME(swept) *swept)
 {
-    const vec magic = v_set1((real)ROUND_MAGIC), all = v_set1(COUNT_FROM + (real)tile->n);
-    const f64v unscale = v_set1(1 / EXP_FACTOR);
-    for (int h = 0; h < tile->width; h += WIDTH) {
-        NAME(tile_exp) t = {.x = NAME(panel)(tile, h), .others = v_set1(COUNT_FROM)};
-        t.next_x = NAME(pieces_of)(x, h), t.next_out = NAME(pieces_of)(out, h);
-        t.store = store, t.scaled = scaled;
-        t.max = v_load(swept->max + h);
-        const vec exponent = v_mul(t.max, v_set1(scaling->binary));
-        if (v_lanes(v_gt(v_abs(exponent), v_set1((real)FRAME_MAX))))
+    const int pairs = tile->width / (2 * WIDTH) * (2 * WIDTH);
+    int begin = 0;
+    if (!scaled && tile->n == 2) {
+        if (!NAME(sweep_rows)(tile, 2, 0, pairs, 2, scaling, store, 0, x, out, swept))
             return 0;
-        const vec frame_n = v_sub(v_add(exponent, magic), magic);
-        t.frame = NAME(frame_of)(frame_n, scaling);
-        const NAME(lane_sum) rest = NAME(sum_terms)(NAME(exp_term), &t, tile->n, FOLD_SPAN);
-        const vec equal = v_sub(all, t.others);
-        for (int i = 0; i < HALVES; ++i) {
-            const int at = h + i * FL_WIDTH_F64;
-            if (v_lanes(v_ne(rest.hi[i], rest.hi[i])))
-                return 0;
-            v_store(swept->rest + at, v_mul(rest.hi[i], unscale));
-#if FL_BITS == 64
-            v_store(swept->rest_lo + h, rest.lo[i]);
-#endif
-            v_store(swept->equal + at, NAME(widened)(equal, i));
-        }
-        v_store(swept->n + h, frame_n);
-        v_store(swept->offset + h, v_set1((real)0));
+        begin = pairs;
+    } else if (!scaled && tile->n == 3) {
+        if (!NAME(sweep_rows)(tile, 3, 0, pairs, 2, scaling, store, 0, x, out, swept))
+            return 0;
+        begin = pairs;
     }
-    return 1;
+    return NAME(sweep_rows)(tile, tile->n, begin, tile->width, 1, scaling, store, scaled, x, out,
+                            swept);
 }
 
 /* The four bodies of it. */
